@@ -1,0 +1,37 @@
+//! tcpmon: a distributed TCP monitor in three programs.
+//!
+//! A layer may use only those above it in this list; only the edges touch the
+//! clock, sockets, files and threads. The middle is pure: time is an argument.
+//!
+//! ```text
+//! ground    error  json  units  text  crc32  crypto
+//! model     model  config
+//! logic     schedule  health  stats
+//! protocol  proto
+//! edges     clock  files  log  cli  net  journal  probe  term
+//! programs  server  agent  manager
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod crc32;
+pub mod crypto;
+pub mod error;
+pub mod json;
+pub mod text;
+pub mod units;
+
+pub mod model;
+
+pub mod schedule;
+pub mod stats;
+
+pub mod cli;
+pub mod clock;
+pub mod log;
+pub mod net;
+pub mod probe;
+pub mod term;
+
+pub mod agent;
+pub mod manager;
+pub mod server;

@@ -1,0 +1,254 @@
+//! The nouns of the product: names, ids, epochs, times, targets and samples.
+//! Each quantity has its own type, so that a wall time is never added to a
+//! monotonic one, and a name that exists is a valid name.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::units::HostPort;
+
+/// Longest name of a target, agent or manager, in bytes.
+pub const NAME_LEN_MAX: usize = 128;
+/// Most tries beyond the first that a target may ask for.
+pub const RETRIES_MAX: u32 = 10;
+/// Longest failure text kept in a record, in bytes.
+pub const TEXT_LEN_MAX: usize = 300;
+
+/// A valid name: `[A-Za-z0-9._-]{1,128}`. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(Arc<str>);
+
+impl Name {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Name {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Name, String> {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+        if text.is_empty() || text.len() > NAME_LEN_MAX || !text.bytes().all(allowed) {
+            return Err(format!(
+                "expected a name of 1 to {NAME_LEN_MAX} letters, digits, '.', '_' or '-'"
+            ));
+        }
+        Ok(Name(text.into()))
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &self.0)
+    }
+}
+
+impl std::borrow::Borrow<str> for Name {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A random 64-bit identity, written as 16 hex digits: an agent, a manager, or one process's instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Id(pub u64);
+
+/// One run of an agent on its data directory, written as 16 hex digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Epoch(pub u64);
+
+fn parse_hex(text: &str) -> Result<u64, String> {
+    let digits = text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    match u64::from_str_radix(text, 16) {
+        Ok(value) if digits => Ok(value),
+        _ => Err("expected 16 hex digits".to_string()),
+    }
+}
+
+impl FromStr for Id {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Id, String> {
+        parse_hex(text).map(Id)
+    }
+}
+
+impl FromStr for Epoch {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Epoch, String> {
+        parse_hex(text).map(Epoch)
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// Wall time: Unix milliseconds. Steps when the host's clock is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Wall(pub u64);
+
+/// Monotonic time: microseconds since this process's start. Never steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Mono(pub u64);
+
+impl Mono {
+    /// This time plus `d`.
+    pub fn after(self, d: Duration) -> Mono {
+        Mono(self.0.saturating_add(micros(d)))
+    }
+
+    /// How long from `earlier` to this time; zero when it lies ahead.
+    pub fn since(self, earlier: Mono) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// A duration in whole microseconds.
+pub fn micros(d: Duration) -> u64 {
+    u64::try_from(d.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Something an agent probes: where, how often, for how long at most.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    pub name: Name,
+    pub address: HostPort,
+    pub interval: Duration,
+    /// Covers name resolution, all addresses and all tries; never above `interval`.
+    pub timeout: Duration,
+    /// Tries beyond the first, within the same timeout.
+    pub retries: u32,
+}
+
+/// Why a probe failed: the closed list that records carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Why {
+    Refused,
+    Timeout,
+    Unreachable,
+    Reset,
+    Dns,
+    Mismatch,
+    Closed,
+    /// The agent's own host could not make the attempt (no descriptors, no ports).
+    Local,
+}
+
+impl Why {
+    const ALL: [(Why, &'static str); 8] = [
+        (Why::Refused, "refused"),
+        (Why::Timeout, "timeout"),
+        (Why::Unreachable, "unreachable"),
+        (Why::Reset, "reset"),
+        (Why::Dns, "dns"),
+        (Why::Mismatch, "mismatch"),
+        (Why::Closed, "closed"),
+        (Why::Local, "local"),
+    ];
+
+    /// The word in records.
+    pub fn as_str(self) -> &'static str {
+        Why::ALL[self as usize].1
+    }
+
+    /// The reason a record's word names, if it is a known one.
+    pub fn from_word(word: &str) -> Option<Why> {
+        Why::ALL
+            .iter()
+            .find(|(_, w)| *w == word)
+            .map(|(why, _)| *why)
+    }
+}
+
+/// Why a probe failed, with a text for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    pub why: Why,
+    pub text: String,
+}
+
+/// What one probe found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sample {
+    pub target: Name,
+    /// When the probe started.
+    pub at: Wall,
+    /// From start to verdict, in microseconds.
+    pub us: u64,
+    /// `None` when the target answered.
+    pub failure: Option<Failure>,
+    /// Connection attempts made, over all addresses and retries.
+    pub tries: u32,
+    /// How late the probe started, in microseconds; recorded above 100 ms.
+    pub late_us: u64,
+    /// The address that gave the verdict, when the target was given by name.
+    pub addr: Option<String>,
+    /// Whether the addresses were the last good ones, because resolution failed.
+    pub dns_stale: bool,
+}
+
+impl Sample {
+    /// Whether the target answered.
+    pub fn ok(&self) -> bool {
+        self.failure.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_checked() {
+        for good in ["a", "web-1", "db.example_7", &"x".repeat(128)] {
+            assert_eq!(good.parse::<Name>().unwrap().as_str(), good);
+        }
+        for bad in ["", "a b", "é", "a/b", "\u{1b}[31m", &"x".repeat(129)] {
+            assert!(bad.parse::<Name>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn ids_are_sixteen_hex_digits() {
+        assert_eq!("00000000000000ff".parse::<Id>(), Ok(Id(255)));
+        assert_eq!(Epoch(255).to_string(), "00000000000000ff");
+        for bad in [
+            "",
+            "ff",
+            "+0000000000000ff",
+            "00000000000000FF",
+            "00000000000000fg",
+        ] {
+            assert!(bad.parse::<Epoch>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn reasons_and_words_agree() {
+        for (why, word) in Why::ALL {
+            assert_eq!(why.as_str(), word);
+            assert_eq!(Why::from_word(word), Some(why));
+        }
+        assert_eq!(Why::from_word("tired"), None);
+    }
+}

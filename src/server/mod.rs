@@ -1,0 +1,9 @@
+//! The `tcpmon-server` program.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// Runs the program with its arguments (without its own name).
+pub fn main(_args: Vec<OsString>) -> ExitCode {
+    ExitCode::from(2)
+}
