@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! ground    error  json  units  text  crc32  crypto
-//! model     model  config
+//! model     model  record  config
 //! logic     schedule  health  stats
 //! protocol  proto
 //! edges     clock  files  log  cli  net  journal  probe  term
@@ -20,13 +20,19 @@ pub mod json;
 pub mod text;
 pub mod units;
 
+pub mod config;
 pub mod model;
+pub mod record;
 
 pub mod schedule;
 pub mod stats;
 
+pub mod proto;
+
 pub mod cli;
 pub mod clock;
+pub mod files;
+pub mod journal;
 pub mod log;
 pub mod net;
 pub mod probe;

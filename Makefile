@@ -1,0 +1,49 @@
+# tcpmon: everything a person or a runner does here. `make help` lists it.
+CARGO   ?= cargo
+LISTEN  ?=
+CONFIG  ?=
+DATA    ?=
+ARGS    ?=
+RELEASE := target/release
+
+.PHONY: help build run-server run-agent run-manager demo test check fmt-check clippy doc bench clean
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@echo "  variables: LISTEN=ADDR (server, agent)  CONFIG=FILE (manager)  DATA=DIR (agent, manager)  ARGS='more options'"
+
+build: ## the three programs, optimised, in target/release
+	$(CARGO) build --release --bins
+
+run-server: build ## the test server
+	$(RELEASE)/tcpmon-server $(if $(LISTEN),--listen $(LISTEN)) $(ARGS)
+
+run-agent: build ## the agent
+	$(RELEASE)/tcpmon-agent $(if $(LISTEN),--listen $(LISTEN)) $(if $(DATA),--data $(DATA)) $(ARGS)
+
+run-manager: build ## the manager's menu (or ARGS=serve, ARGS=watch, ...)
+	$(RELEASE)/tcpmon-manager $(ARGS) $(if $(CONFIG),--config $(CONFIG)) $(if $(DATA),--data $(DATA))
+
+demo: build ## server, agent and the manager's live view on loopback; Enter ends all of it
+	sh tests/demo.sh $(RELEASE)
+
+test: ## every test
+	$(CARGO) test
+
+check: fmt-check clippy doc ## format, lints, docs, the repository's own habits
+	$(CARGO) test --test it tidy
+
+fmt-check:
+	$(CARGO) fmt --check
+
+clippy:
+	$(CARGO) clippy --all-targets -- -D warnings
+
+doc:
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --document-private-items
+
+bench: build ## figures of the kind docs/benchmarks.md holds
+	sh tests/bench.sh $(RELEASE)
+
+clean: ## remove what was built
+	$(CARGO) clean

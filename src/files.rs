@@ -1,0 +1,1 @@
+//! Files replaced whole, data directories, bounded reads.
