@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::model::{Name, Sample, Wall};
+use crate::model::{Epoch, Name, Sample, Wall};
 use crate::units::HostPort;
 
 /// One line of an agent's journal.
@@ -47,8 +47,8 @@ pub enum Body {
     },
     /// Stands for records `first..=seq` that no longer exist.
     Gap { first: u64, why: GapWhy },
-    /// Whole earlier runs removed unsent, because too many waited.
-    Lost { epochs: u64, records: u64 },
+    /// A whole earlier run removed unsent, because too many waited: its numbers `first..=last`.
+    Lost { epoch: Epoch, first: u64, last: u64 },
 }
 
 /// Why a tick passed without a probe.
