@@ -1,1 +1,151 @@
-//! placeholder
+//! Text from outside made fit for a terminal or a log: nothing in it can move the
+//! cursor, change colours, start a line or turn the reading direction; and text cut
+//! or padded to columns. Other output forms (JSON, CSV, HTML) escape for themselves.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+/// Characters that take no column of their own: combining marks, joiners, selectors.
+/// In rising order, as [`WIDE`].
+const COMBINING: [(u32, u32); 25] = [
+    (0x0300, 0x036f),
+    (0x0483, 0x0489),
+    (0x0591, 0x05bd),
+    (0x05bf, 0x05c7),
+    (0x0610, 0x061a),
+    (0x064b, 0x065f),
+    (0x0670, 0x0670),
+    (0x06d6, 0x06dc),
+    (0x06df, 0x06e4),
+    (0x06e7, 0x06e8),
+    (0x06ea, 0x06ed),
+    (0x0900, 0x0902),
+    (0x093a, 0x093a),
+    (0x093c, 0x093c),
+    (0x0941, 0x0948),
+    (0x094d, 0x094d),
+    (0x0e31, 0x0e31),
+    (0x0e34, 0x0e3a),
+    (0x0e47, 0x0e4e),
+    (0x1ab0, 0x1aff),
+    (0x1dc0, 0x1dff),
+    (0x200b, 0x200d),
+    (0x20d0, 0x20ff),
+    (0xfe00, 0xfe0f),
+    (0xfe20, 0xfe2f),
+];
+
+/// Characters that take two columns: East Asian wide and full width, emoji.
+const WIDE: [(u32, u32); 30] = [
+    (0x1100, 0x115f),
+    (0x231a, 0x231b),
+    (0x2329, 0x232a),
+    (0x23e9, 0x23ec),
+    (0x23f0, 0x23f0),
+    (0x23f3, 0x23f3),
+    (0x25fd, 0x25fe),
+    (0x2614, 0x2615),
+    (0x2648, 0x2653),
+    (0x26a1, 0x26a1),
+    (0x26d4, 0x26d4),
+    (0x2705, 0x2705),
+    (0x274c, 0x274c),
+    (0x2753, 0x2757),
+    (0x2e80, 0x303e),
+    (0x3041, 0x33ff),
+    (0x3400, 0x4dbf),
+    (0x4e00, 0x9fff),
+    (0xa000, 0xa4cf),
+    (0xa960, 0xa97f),
+    (0xac00, 0xd7a3),
+    (0xf900, 0xfaff),
+    (0xfe30, 0xfe6f),
+    (0xff00, 0xff60),
+    (0xffe0, 0xffe6),
+    (0x1f300, 0x1f64f),
+    (0x1f680, 0x1f6ff),
+    (0x1f900, 0x1f9ff),
+    (0x1fa70, 0x1faff),
+    (0x20000, 0x3fffd),
+];
+
+/// `text` with every character that could disturb a terminal or a log line written
+/// as `\xHH` or, above U+00FF, `\u{HHHH}`: control characters (ESC, DEL and C1 too),
+/// bidirectional marks, line and paragraph separators, the byte order mark.
+/// A backslash stays as it is: this is for reading, not for undoing.
+pub fn escape(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(disturbs) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for char in text.chars() {
+        // Writing to a String cannot fail.
+        let _ = match u32::from(char) {
+            _ if !disturbs(char) => out.write_char(char),
+            code @ 0..=0xff => write!(out, "\\x{code:02x}"),
+            code => write!(out, "\\u{{{code:04x}}}"),
+        };
+    }
+    Cow::Owned(out)
+}
+
+fn disturbs(char: char) -> bool {
+    char.is_control()
+        || matches!(
+            char,
+            '\u{61c}'
+                | '\u{200e}'
+                | '\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2066}'..='\u{2069}'
+                | '\u{feff}'
+        )
+}
+
+/// How many terminal columns `text` takes. It must be escaped already: a control
+/// character counts as one column.
+pub fn width(text: &str) -> usize {
+    text.chars().map(char_width).sum()
+}
+
+/// `text` in exactly `columns` columns: padded with spaces on the right, or cut with
+/// an ellipsis at the end. It must be escaped already.
+pub fn fit(text: &str, columns: usize) -> String {
+    let whole = width(text);
+    if whole <= columns {
+        return text.to_string() + &" ".repeat(columns - whole);
+    }
+    let Some(room) = columns.checked_sub(1) else {
+        return String::new();
+    };
+    let mut out = String::with_capacity(columns + 4);
+    let mut used = 0;
+    for char in text.chars() {
+        if used + char_width(char) > room {
+            break;
+        }
+        used += char_width(char);
+        out.push(char);
+    }
+    out.push('…');
+    // A wide character that did not fit leaves one column open.
+    out + &" ".repeat(room - used)
+}
+
+fn char_width(char: char) -> usize {
+    let code = u32::from(char);
+    if code < COMBINING[0].0 {
+        1
+    } else if within(&COMBINING, code) {
+        0
+    } else if within(&WIDE, code) {
+        2
+    } else {
+        1
+    }
+}
+
+fn within(table: &[(u32, u32)], code: u32) -> bool {
+    let at = table.partition_point(|&(_, last)| last < code);
+    table.get(at).is_some_and(|&(first, _)| first <= code)
+}
