@@ -2,12 +2,25 @@
 //! wire, in the spool and in the history.
 //!
 //! A record stands for the sequence numbers `first..=seq`; only a gap stands for
-//! more than one. The line's last key `c` is the CRC-32 of every byte before it.
+//! more than one. A line opens with `{"seq":N,`, then `"first":N,` where it
+//! stands for a range, so that [`span`] reads both without parsing the rest; its
+//! last key `c` is the CRC-32 of every byte before that key.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
-use crate::model::{Epoch, Name, Sample, Wall};
+use crate::crc32::crc32;
+use crate::json::{self, Reader, SyntaxError};
+use crate::model::{Epoch, Failure, Name, Sample, Wall, Why, micros};
 use crate::units::HostPort;
+
+/// Longest line of a record, message or base line, in bytes, its newline included.
+pub const LINE_BYTES_MAX: usize = 64 * 1024;
+/// A start shorter than this late is not worth a key in the record, in microseconds.
+pub const LATE_US_MIN: u64 = 100_000;
+
+/// The sealing key and its value: `"c":"9a0c44e1"}`.
+const SEAL_LEN: usize = 15;
 
 /// One line of an agent's journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,28 +64,551 @@ pub enum Body {
     Lost { epoch: Epoch, first: u64, last: u64 },
 }
 
-/// Why a tick passed without a probe.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SkipWhy {
-    /// The probe before was still running.
-    Busy,
-    /// All workers were taken.
-    Workers,
-    /// The host slept or was stopped.
-    Stall,
+/// Declares an enum of reasons with the word each has in records.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $name { $($(#[$variant_doc])* $variant,)* }
+
+        impl $name {
+            /// The word in records.
+            pub fn as_str(self) -> &'static str {
+                match self { $($name::$variant => $word,)* }
+            }
+
+            fn from_word(word: &str) -> Option<$name> {
+                match word { $($word => Some($name::$variant),)* _ => None }
+            }
+        }
+    };
 }
 
-/// Why records are gone.
+words! {
+    /// Why a tick passed without a probe.
+    SkipWhy {
+        /// The probe before was still running.
+        Busy = "busy",
+        /// All workers were taken.
+        Workers = "workers",
+        /// The host slept or was stopped.
+        Stall = "stall",
+    }
+}
+
+words! {
+    /// Why records are gone.
+    GapWhy {
+        /// The oldest were removed to keep the spool within its limit.
+        SpoolLimit = "spool-limit",
+        /// Already deleted when a manager asked for them.
+        Deleted = "deleted",
+        /// Bytes on disk no longer match their check.
+        Damaged = "damaged",
+        /// The disk could not take them and the waiting queue was full.
+        Disk = "disk",
+        /// Replaced by a summary.
+        Summarised = "summarised",
+        /// The agent had announced them and lost them before they were fetched.
+        Vanished = "vanished",
+    }
+}
+
+impl Record {
+    /// The numbers this record stands for.
+    pub fn span(&self) -> Span {
+        let first = match self.body {
+            Body::Gap { first, .. } => first,
+            _ => self.seq,
+        };
+        Span {
+            first,
+            seq: self.seq,
+        }
+    }
+
+    /// Appends the record's line, newline included.
+    pub fn write(&self, out: &mut String) {
+        write_line(out, self.span(), self.at, &self.body);
+    }
+
+    /// The record a line (with or without its newline) holds.
+    pub fn parse(line: &[u8]) -> Result<Record, Damage> {
+        span(line)?;
+        parse_fields(line).map_err(|error| Damage(error.text))
+    }
+}
+
+/// The numbers a line stands for: `first..=seq`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GapWhy {
-    /// The oldest were removed to keep the spool within its limit.
-    SpoolLimit,
-    /// Already deleted when a manager asked for them.
-    Deleted,
-    /// Bytes on disk no longer match their check.
-    Damaged,
-    /// The disk could not take them and the waiting queue was full.
-    Disk,
-    /// Replaced by a summary.
-    Summarised,
+pub struct Span {
+    pub first: u64,
+    pub seq: u64,
+}
+
+impl Span {
+    /// How many numbers.
+    pub fn count(self) -> u64 {
+        self.seq - self.first + 1
+    }
+}
+
+/// Why bytes are not a whole and undamaged record line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage(pub Cow<'static, str>);
+
+impl std::fmt::Display for Damage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Appends the line of a record whose body is held elsewhere.
+pub fn write_line(out: &mut String, span: Span, at: Wall, body: &Body) {
+    let start = out.len();
+    json::object(out, |o| {
+        o.u64("seq", span.seq);
+        if let Body::Gap { first, .. } = body {
+            o.u64("first", *first);
+        }
+        o.u64("at", at.0);
+        write_body(o, body);
+    });
+    seal(out, start);
+}
+
+fn write_body(o: &mut json::Object<'_>, body: &Body) {
+    match body {
+        Body::Result(sample) => write_result(o, sample),
+        Body::Start { alive, version } => {
+            o.str("event", "start").str("version", version);
+            if let Some(alive) = alive {
+                o.u64("alive", alive.0);
+            }
+        }
+        Body::Clock { boot, up_ms } => {
+            o.str("event", "clock")
+                .str("boot", boot)
+                .u64("up_ms", *up_ms);
+        }
+        Body::Began {
+            target,
+            address,
+            interval,
+        } => {
+            o.str("event", "began")
+                .str("target", target.as_str())
+                .str("address", &address.to_string())
+                .u64("interval_ms", micros(*interval) / 1000);
+        }
+        Body::Ended { target } => {
+            o.str("event", "ended").str("target", target.as_str());
+        }
+        Body::Skip { target, count, why } => {
+            o.str("event", "skip")
+                .str("target", target.as_str())
+                .u64("count", *count)
+                .str("why", why.as_str());
+        }
+        Body::Gap { why, .. } => {
+            o.str("event", "gap").str("why", why.as_str());
+        }
+        Body::Lost { epoch, first, last } => {
+            o.str("event", "lost")
+                .str("epoch", &epoch.to_string())
+                .u64("from", *first)
+                .u64("to", *last);
+        }
+    }
+}
+
+fn write_result(o: &mut json::Object<'_>, sample: &Sample) {
+    o.str("target", sample.target.as_str())
+        .bool("ok", sample.ok())
+        .u64("us", sample.us);
+    if let Some(failure) = &sample.failure {
+        o.str("why", failure.why.as_str())
+            .str("text", &failure.text);
+    }
+    if sample.tries != 1 {
+        o.u64("tries", u64::from(sample.tries));
+    }
+    if sample.late_us >= LATE_US_MIN {
+        o.u64("late_us", sample.late_us);
+    }
+    if let Some(addr) = &sample.addr {
+        o.str("addr", addr);
+    }
+    if sample.dns_stale {
+        o.bool("dns_stale", true);
+    }
+}
+
+/// Turns the object that `out[start..]` holds into a sealed line: puts `c` last and a newline after it.
+pub fn seal(out: &mut String, start: usize) {
+    out.pop();
+    out.push(',');
+    let sum = crc32(&out.as_bytes()[start..]);
+    out.push_str("\"c\":\"");
+    for shift in (0..8).rev() {
+        out.push(char::from(
+            b"0123456789abcdef"[(sum >> (shift * 4)) as usize & 15],
+        ));
+    }
+    out.push_str("\"}\n");
+}
+
+/// Checks that a line is sealed and undamaged, without looking inside.
+pub fn check_seal(line: &[u8]) -> Result<(), Damage> {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    let damage = |text: &'static str| Err(Damage(Cow::Borrowed(text)));
+    let Some(start) = line.len().checked_sub(SEAL_LEN) else {
+        return damage("too short for a record");
+    };
+    let (body, sealed) = line.split_at(start);
+    let digits = sealed
+        .strip_prefix(b"\"c\":\"")
+        .and_then(|rest| rest.strip_suffix(b"\"}"));
+    match digits.and_then(hex32) {
+        None => damage("no check at the end"),
+        Some(sum) if sum != crc32(body) => damage("the check does not match"),
+        Some(_) => Ok(()),
+    }
+}
+
+fn hex32(digits: &[u8]) -> Option<u32> {
+    digits.iter().try_fold(0u32, |sum, digit| {
+        let value = match digit {
+            b'0'..=b'9' => digit - b'0',
+            b'a'..=b'f' => digit - b'a' + 10,
+            _ => return None,
+        };
+        Some(sum << 4 | u32::from(value))
+    })
+}
+
+/// Checks a line and reads the numbers it stands for, without parsing the rest.
+pub fn span(line: &[u8]) -> Result<Span, Damage> {
+    check_seal(line)?;
+    let damage = || Damage(Cow::Borrowed("does not open with its number"));
+    let rest = line.strip_prefix(b"{\"seq\":").ok_or_else(damage)?;
+    let (seq, rest) = leading_u64(rest).ok_or_else(damage)?;
+    let first = match rest.strip_prefix(b",\"first\":") {
+        Some(rest) => leading_u64(rest).ok_or_else(damage)?.0,
+        None => seq,
+    };
+    if first == 0 || first > seq {
+        return Err(Damage(Cow::Borrowed("stands for no numbers")));
+    }
+    Ok(Span { first, seq })
+}
+
+fn leading_u64(text: &[u8]) -> Option<(u64, &[u8])> {
+    let len = text.iter().take_while(|b| b.is_ascii_digit()).count();
+    let (digits, rest) = text.split_at(len);
+    let value = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    Some((value, rest))
+}
+
+/// The keys of any record, as far as they were there.
+#[derive(Default)]
+struct Fields<'a> {
+    seq: u64,
+    first: u64,
+    at: u64,
+    event: Option<Cow<'a, str>>,
+    target: Option<Cow<'a, str>>,
+    ok: bool,
+    us: u64,
+    why: Option<Cow<'a, str>>,
+    text: Option<Cow<'a, str>>,
+    tries: Option<u64>,
+    late_us: u64,
+    addr: Option<Cow<'a, str>>,
+    dns_stale: bool,
+    alive: Option<u64>,
+    version: Option<Cow<'a, str>>,
+    boot: Option<Cow<'a, str>>,
+    up_ms: u64,
+    address: Option<Cow<'a, str>>,
+    interval_ms: u64,
+    count: u64,
+    epoch: Option<Cow<'a, str>>,
+    from: u64,
+    to: u64,
+}
+
+fn parse_fields(line: &[u8]) -> Result<Record, SyntaxError> {
+    let mut reader = Reader::new(line);
+    let mut f = Fields::default();
+    reader.object(|r, key| {
+        match &*key {
+            "seq" => f.seq = r.u64()?,
+            "first" => f.first = r.u64()?,
+            "at" => f.at = r.u64()?,
+            "event" => f.event = Some(r.string()?),
+            "target" => f.target = Some(r.string()?),
+            "ok" => f.ok = r.bool()?,
+            "us" => f.us = r.u64()?,
+            "why" => f.why = Some(r.string()?),
+            "text" => f.text = Some(r.string()?),
+            "tries" => f.tries = Some(r.u64()?),
+            "late_us" => f.late_us = r.u64()?,
+            "addr" => f.addr = Some(r.string()?),
+            "dns_stale" => f.dns_stale = r.bool()?,
+            "alive" => f.alive = Some(r.u64()?),
+            "version" => f.version = Some(r.string()?),
+            "boot" => f.boot = Some(r.string()?),
+            "up_ms" => f.up_ms = r.u64()?,
+            "address" => f.address = Some(r.string()?),
+            "interval_ms" => f.interval_ms = r.u64()?,
+            "count" => f.count = r.u64()?,
+            "epoch" => f.epoch = Some(r.string()?),
+            "from" => f.from = r.u64()?,
+            "to" => f.to = r.u64()?,
+            _ => r.skip()?,
+        }
+        Ok(())
+    })?;
+    reader.end()?;
+    let at = Wall(f.at);
+    let seq = f.seq;
+    let body = body_of(f).map_err(|text| SyntaxError { at: 0, text })?;
+    Ok(Record { seq, at, body })
+}
+
+fn body_of(f: Fields<'_>) -> Result<Body, Cow<'static, str>> {
+    let Some(event) = f.event.as_deref() else {
+        return result_of(f).map(Body::Result);
+    };
+    Ok(match event {
+        "start" => Body::Start {
+            alive: f.alive.map(Wall),
+            version: need(f.version, "version")?.into_owned(),
+        },
+        "clock" => Body::Clock {
+            boot: need(f.boot, "boot")?.into_owned(),
+            up_ms: f.up_ms,
+        },
+        "began" => Body::Began {
+            target: parsed(f.target, "target")?,
+            address: parsed(f.address, "address")?,
+            interval: Duration::from_millis(f.interval_ms),
+        },
+        "ended" => Body::Ended {
+            target: parsed(f.target, "target")?,
+        },
+        "skip" => Body::Skip {
+            target: parsed(f.target, "target")?,
+            count: f.count,
+            why: need(f.why.as_deref().and_then(SkipWhy::from_word), "why")?,
+        },
+        "gap" => Body::Gap {
+            first: f.first,
+            why: need(f.why.as_deref().and_then(GapWhy::from_word), "why")?,
+        },
+        "lost" => Body::Lost {
+            epoch: parsed(f.epoch, "epoch")?,
+            first: f.from,
+            last: f.to,
+        },
+        other => return Err(format!("unknown event {other:?}").into()),
+    })
+}
+
+fn result_of(f: Fields<'_>) -> Result<Sample, Cow<'static, str>> {
+    let failure = if f.ok {
+        None
+    } else {
+        Some(Failure {
+            why: need(f.why.as_deref().and_then(Why::from_word), "why")?,
+            text: f.text.unwrap_or_default().into_owned(),
+        })
+    };
+    Ok(Sample {
+        target: parsed(f.target, "target")?,
+        at: Wall(f.at),
+        us: f.us,
+        failure,
+        tries: f.tries.map_or(1, |n| u32::try_from(n).unwrap_or(u32::MAX)),
+        late_us: f.late_us,
+        addr: f.addr.map(Cow::into_owned),
+        dns_stale: f.dns_stale,
+    })
+}
+
+fn need<T>(value: Option<T>, key: &str) -> Result<T, Cow<'static, str>> {
+    value.ok_or_else(|| format!("{key} is missing or not known").into())
+}
+
+fn parsed<T: std::str::FromStr>(
+    value: Option<Cow<'_, str>>,
+    key: &str,
+) -> Result<T, Cow<'static, str>> {
+    need(value.and_then(|text| text.parse().ok()), key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    fn sample(failure: Option<Failure>) -> Sample {
+        Sample {
+            target: name("web"),
+            at: Wall(1_763_820_000_123),
+            us: 12_345,
+            failure,
+            tries: 1,
+            late_us: 0,
+            addr: None,
+            dns_stale: false,
+        }
+    }
+
+    fn every_body() -> Vec<Body> {
+        let failed = Sample {
+            tries: 2,
+            late_us: 150_000,
+            addr: Some("[::1]:5432".into()),
+            dns_stale: true,
+            ..sample(Some(Failure {
+                why: Why::Timeout,
+                text: "connect to \"x\": timed out\u{1b}".into(),
+            }))
+        };
+        let mut bodies = vec![
+            Body::Result(sample(None)),
+            Body::Result(failed),
+            Body::Start {
+                alive: None,
+                version: "0.1.0".into(),
+            },
+            Body::Start {
+                alive: Some(Wall(5)),
+                version: "0.1.0".into(),
+            },
+            Body::Clock {
+                boot: "b-1".into(),
+                up_ms: 7,
+            },
+            Body::Began {
+                target: name("web"),
+                address: "[::1]:80".parse().unwrap(),
+                interval: Duration::from_millis(1500),
+            },
+            Body::Ended {
+                target: name("web"),
+            },
+            Body::Lost {
+                epoch: Epoch(9),
+                first: 1,
+                last: 70,
+            },
+        ];
+        for why in [SkipWhy::Busy, SkipWhy::Workers, SkipWhy::Stall] {
+            bodies.push(Body::Skip {
+                target: name("web"),
+                count: 3,
+                why,
+            });
+        }
+        for why in [
+            GapWhy::SpoolLimit,
+            GapWhy::Deleted,
+            GapWhy::Damaged,
+            GapWhy::Disk,
+            GapWhy::Summarised,
+            GapWhy::Vanished,
+        ] {
+            bodies.push(Body::Gap { first: 2, why });
+        }
+        bodies
+    }
+
+    #[test]
+    fn every_record_reads_back_as_written() {
+        for body in every_body() {
+            let record = Record {
+                seq: 7,
+                at: Wall(1_763_820_000_123),
+                body,
+            };
+            let mut line = String::new();
+            record.write(&mut line);
+            assert!(line.ends_with("\"}\n"), "{line}");
+            assert_eq!(span(line.as_bytes()), Ok(record.span()), "{line}");
+            assert_eq!(Record::parse(line.as_bytes()), Ok(record), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_result_has_the_documented_shape() {
+        let mut line = String::new();
+        let body = Body::Result(sample(None));
+        write_line(
+            &mut line,
+            Span { first: 7, seq: 7 },
+            Wall(1_763_820_000_123),
+            &body,
+        );
+        let sum = crc32(br#"{"seq":7,"at":1763820000123,"target":"web","ok":true,"us":12345,"#);
+        let expected = format!(
+            "{{\"seq\":7,\"at\":1763820000123,\"target\":\"web\",\"ok\":true,\"us\":12345,\"c\":\"{sum:08x}\"}}\n"
+        );
+        assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn any_flipped_bit_is_noticed() {
+        for body in every_body() {
+            let record = Record {
+                seq: 7,
+                at: Wall(1),
+                body,
+            };
+            let mut line = String::new();
+            record.write(&mut line);
+            let good = line.into_bytes();
+            for at in 0..good.len() - 1 {
+                for bit in 0..8 {
+                    let mut bad = good.clone();
+                    bad[at] ^= 1 << bit;
+                    assert!(span(&bad).is_err(), "byte {at} bit {bit}");
+                }
+            }
+            for len in 0..good.len() - 1 {
+                assert!(span(&good[..len]).is_err(), "cut at {len}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_sealed_line_without_sense_is_refused() {
+        for body in [
+            r#"{"seq":0}"#,
+            r#"{"seq":3,"first":4}"#,
+            r#"{"seq":3,"first":0}"#,
+            r#"{"seq":18446744073709551616}"#,
+            r#"{"at":3}"#,
+            r#"{"seq":3,"at":1,"target":"web","ok":false,"us":1}"#,
+            r#"{"seq":3,"at":1,"target":"a b","ok":true,"us":1}"#,
+            r#"{"seq":3,"at":1,"event":"party"}"#,
+            r#"{"seq":3,"at":-1,"target":"web","ok":true,"us":1}"#,
+        ] {
+            let mut line = body.to_string();
+            seal(&mut line, 0);
+            assert!(Record::parse(line.as_bytes()).is_err(), "{body}");
+        }
+    }
+
+    #[test]
+    fn unknown_keys_are_passed_over() {
+        let mut line = r#"{"seq":3,"at":1,"target":"web","ok":true,"us":1,"new":[{}]}"#.to_string();
+        seal(&mut line, 0);
+        assert!(Record::parse(line.as_bytes()).is_ok());
+    }
 }

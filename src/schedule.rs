@@ -1,1 +1,498 @@
-//! placeholder
+//! When each target is probed. Pure: time is an argument, nothing sleeps.
+//!
+//! Each target has a fixed grid: its phase (from the hash of its name) plus whole
+//! intervals, counted from the schedule's start, whatever the probes take. A tick
+//! that can't be met within [`LATE_MAX`] or half the interval is skipped and
+//! counted, never made up for. A job is held by one worker from [`Schedule::take`]
+//! to [`Schedule::finish`], so no target is ever probed twice at once.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::crypto::sha256;
+use crate::model::{Mono, Name, Target, micros};
+use crate::record::SkipWhy;
+
+/// A new target's first probe comes within this time, however long its interval.
+pub const FIRST_WITHIN: Duration = Duration::from_secs(10);
+/// A tick later than this (or than half the interval) is skipped.
+pub const LATE_MAX: Duration = Duration::from_secs(1);
+/// Skipped ticks of a target are reported at least this often.
+pub const SKIP_REPORT: Duration = Duration::from_secs(60);
+
+/// One probe to make: held by a worker that starts it at `due`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    pub target: Arc<Target>,
+    pub due: Mono,
+    slot: usize,
+    generation: u64,
+}
+
+/// Ticks that passed without a probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Skipped {
+    pub count: u64,
+    pub why: SkipWhy,
+    since: Mono,
+}
+
+/// What a new list of targets changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    Began(Arc<Target>),
+    Ended(Name),
+}
+
+#[derive(Debug)]
+struct Slot {
+    target: Arc<Target>,
+    /// The grid: every tick is `phase` plus a multiple of the interval.
+    phase: Mono,
+    skipped: Option<Skipped>,
+}
+
+/// The grid of every target and the order of what is due next.
+#[derive(Debug, Default)]
+pub struct Schedule {
+    slots: Vec<Option<Slot>>,
+    generations: Vec<u64>,
+    free: Vec<usize>,
+    names: HashMap<Name, usize>,
+    heap: BinaryHeap<Reverse<(Mono, usize, u64)>>,
+    reports: Vec<(Name, Skipped)>,
+}
+
+impl Schedule {
+    /// Makes `targets` the whole list. Unchanged targets keep their grid, their
+    /// place in it and any probe under way; a changed one ends and begins anew.
+    pub fn replace(&mut self, targets: Vec<Target>, now: Mono) -> Vec<Change> {
+        let mut changes = Vec::new();
+        let mut gone = std::mem::take(&mut self.names);
+        let mut fresh = Vec::new();
+        for target in targets {
+            match gone.remove(&target.name) {
+                Some(slot) if self.target(slot) == Some(&target) => {
+                    self.names.insert(target.name.clone(), slot);
+                }
+                Some(slot) => {
+                    self.end(slot, &mut changes);
+                    fresh.push(target);
+                }
+                None => fresh.push(target),
+            }
+        }
+        for slot in gone.into_values() {
+            self.end(slot, &mut changes);
+        }
+        for target in fresh {
+            let target = Arc::new(target);
+            changes.push(Change::Began(Arc::clone(&target)));
+            self.begin(target, now);
+        }
+        changes
+    }
+
+    /// How many targets there are.
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Whether there is nothing to probe.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// The earliest tick that no worker holds.
+    pub fn next_at(&mut self) -> Option<Mono> {
+        while let Some(Reverse((due, slot, generation))) = self.heap.peek().copied() {
+            if self.generations[slot] == generation {
+                return Some(due);
+            }
+            self.heap.pop();
+        }
+        None
+    }
+
+    /// Hands out the earliest tick, due or not yet. Ticks too late to be met are
+    /// skipped on the way, counted as `why`.
+    pub fn take(&mut self, now: Mono, why: SkipWhy) -> Option<Job> {
+        loop {
+            let due = self.next_at()?;
+            let Reverse((_, slot, generation)) = self.heap.pop()?;
+            if now > self.latest_start(slot, due) {
+                let next = self.skip_to(slot, due, now, why);
+                self.heap.push(Reverse((next, slot, generation)));
+                continue;
+            }
+            return self.job(slot, due);
+        }
+    }
+
+    /// Whether the job's target is still what is to be probed.
+    pub fn wanted(&self, job: &Job) -> bool {
+        self.generations[job.slot] == job.generation
+    }
+
+    /// When a job its worker could not start in time (the host was stopped while it slept)
+    /// is to start instead; its passed ticks are counted as a stall. `None`: start it now.
+    pub fn overslept(&mut self, job: &mut Job, now: Mono) -> Option<Mono> {
+        if !self.wanted(job) || now <= self.latest_start(job.slot, job.due) {
+            return None;
+        }
+        job.due = self.skip_to(job.slot, job.due, now, SkipWhy::Stall);
+        self.report(job.slot);
+        Some(job.due)
+    }
+
+    /// The skips to record now: of targets whose next job was handed out since, or that
+    /// were not served for [`SKIP_REPORT`].
+    pub fn reports(&mut self) -> Vec<(Name, Skipped)> {
+        std::mem::take(&mut self.reports)
+    }
+
+    /// Gives a job back: its target's next tick is in line again.
+    pub fn finish(&mut self, job: Job, now: Mono) {
+        if !self.wanted(&job) {
+            return;
+        }
+        let Some(slot) = &self.slots[job.slot] else {
+            return;
+        };
+        let mut next = slot.next_tick(job.due);
+        if now > self.latest_start(job.slot, next) {
+            next = self.skip_to(job.slot, next, now, SkipWhy::Busy);
+        }
+        self.heap.push(Reverse((next, job.slot, job.generation)));
+    }
+
+    fn target(&self, slot: usize) -> Option<&Target> {
+        self.slots[slot].as_ref().map(|s| &*s.target)
+    }
+
+    fn begin(&mut self, target: Arc<Target>, now: Mono) {
+        let interval = micros(target.interval);
+        let hash = phase_hash(&target.name);
+        let first_within = interval.min(micros(FIRST_WITHIN));
+        let slot = Slot {
+            phase: Mono(now.0 + scale(hash, interval)),
+            target: Arc::clone(&target),
+            skipped: None,
+        };
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.generations.push(0);
+            self.slots.len() - 1
+        });
+        self.slots[index] = Some(slot);
+        self.names.insert(target.name.clone(), index);
+        let first = Mono(now.0 + scale(hash, first_within));
+        self.heap
+            .push(Reverse((first, index, self.generations[index])));
+    }
+
+    fn end(&mut self, index: usize, changes: &mut Vec<Change>) {
+        self.report(index);
+        if let Some(slot) = self.slots[index].take() {
+            changes.push(Change::Ended(slot.target.name.clone()));
+        }
+        self.generations[index] += 1;
+        self.free.push(index);
+    }
+
+    fn job(&mut self, index: usize, due: Mono) -> Option<Job> {
+        self.report(index);
+        let slot = self.slots[index].as_ref()?;
+        Some(Job {
+            target: Arc::clone(&slot.target),
+            due,
+            slot: index,
+            generation: self.generations[index],
+        })
+    }
+
+    /// The last moment at which the tick `due` may still start.
+    fn latest_start(&self, index: usize, due: Mono) -> Mono {
+        match &self.slots[index] {
+            Some(slot) => due.after(LATE_MAX.min(slot.target.interval / 2)),
+            None => due,
+        }
+    }
+
+    fn report(&mut self, index: usize) {
+        if let Some(slot) = &mut self.slots[index] {
+            if let Some(skipped) = slot.skipped.take() {
+                self.reports.push((slot.target.name.clone(), skipped));
+            }
+        }
+    }
+
+    /// Skips `due` and every later tick that can't be met at `now`; the first that can.
+    fn skip_to(&mut self, index: usize, due: Mono, now: Mono, why: SkipWhy) -> Mono {
+        let Some(slot) = self.slots[index].as_mut() else {
+            return due;
+        };
+        let interval = micros(slot.target.interval);
+        let grace = micros(LATE_MAX.min(slot.target.interval / 2));
+        let mut next = slot.next_tick(due);
+        let mut count = 1;
+        if now.0 > next.0 + grace {
+            let more = (now.0 - next.0 - grace).div_ceil(interval);
+            next = Mono(next.0 + more * interval);
+            count += more;
+        }
+        let skipped = slot.skipped.get_or_insert(Skipped {
+            count: 0,
+            why,
+            since: now,
+        });
+        skipped.count += count;
+        if now.since(skipped.since) >= SKIP_REPORT {
+            self.report(index);
+        }
+        next
+    }
+}
+
+impl Slot {
+    /// The first tick of the grid after `due` (which may lie off it, as a first probe does).
+    /// A tick closer than half an interval to an off-grid first probe is left out.
+    fn next_tick(&self, due: Mono) -> Mono {
+        let interval = micros(self.target.interval);
+        if due < self.phase {
+            return if self.phase.0 - due.0 < interval / 2 {
+                Mono(self.phase.0 + interval)
+            } else {
+                self.phase
+            };
+        }
+        let ticks = (due.0 - self.phase.0) / interval + 1;
+        Mono(self.phase.0 + ticks * interval)
+    }
+}
+
+/// A name's place between 0 and 1, in units of 2^-64. Fixed for ever: grids must not
+/// move between versions.
+fn phase_hash(name: &Name) -> u64 {
+    let digest = sha256(name.as_str().as_bytes());
+    digest[..8]
+        .iter()
+        .fold(0, |sum, b| sum << 8 | u64::from(*b))
+}
+
+fn scale(hash: u64, range: u64) -> u64 {
+    ((u128::from(hash) * u128::from(range)) >> 64) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1000;
+    const S: u64 = 1000 * MS;
+
+    fn target(name: &str, interval_ms: u64) -> Target {
+        Target {
+            name: name.parse().unwrap(),
+            address: "127.0.0.1:80".parse().unwrap(),
+            interval: Duration::from_millis(interval_ms),
+            timeout: Duration::from_millis(interval_ms),
+            retries: 1,
+        }
+    }
+
+    fn schedule(targets: Vec<Target>) -> Schedule {
+        let mut schedule = Schedule::default();
+        schedule.replace(targets, Mono(0));
+        schedule
+    }
+
+    fn take(schedule: &mut Schedule, now: u64) -> Job {
+        schedule.take(Mono(now), SkipWhy::Workers).unwrap()
+    }
+
+    #[test]
+    fn probes_stay_on_the_grid_whatever_they_take() {
+        let mut schedule = schedule(vec![target("web", 1000)]);
+        let first = schedule.next_at().unwrap();
+        let mut now = 0;
+        for tick in 0..100 {
+            let job = take(&mut schedule, now);
+            assert_eq!(job.due.0, first.0 + tick * S);
+            assert_eq!(schedule.reports(), []);
+            now = job.due.0 + (tick % 7) * 100 * MS + 3;
+            schedule.finish(job, Mono(now));
+        }
+    }
+
+    #[test]
+    fn a_long_interval_has_an_early_first_probe_and_then_its_grid() {
+        for name in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+            let mut schedule = schedule(vec![target(name, 600_000)]);
+            let phase = schedule.slots[0].as_ref().unwrap().phase;
+            let first = take(&mut schedule, 0);
+            assert!(first.due.0 <= 10 * S, "{name}");
+            let first_due = first.due;
+            schedule.finish(first, Mono(first_due.0 + MS));
+            let second = take(&mut schedule, first_due.0 + MS);
+            assert_eq!((second.due.0 - phase.0) % (600 * S), 0, "{name}");
+            assert!(second.due.0 - first_due.0 >= 300 * S, "{name}");
+            assert!(second.due.0 - first_due.0 <= 900 * S, "{name}");
+        }
+    }
+
+    #[test]
+    fn phases_are_spread_evenly() {
+        let targets = (0..1000).map(|n| target(&format!("target-{n}"), 1000));
+        let mut schedule = schedule(targets.collect());
+        let mut buckets = [0; 10];
+        for _ in 0..1000 {
+            let job = take(&mut schedule, 0);
+            buckets[(job.due.0 / (100 * MS)) as usize] += 1;
+        }
+        assert!(
+            buckets.iter().all(|n| (70..=130).contains(n)),
+            "{buckets:?}"
+        );
+    }
+
+    #[test]
+    fn late_ticks_are_skipped_and_counted_never_bunched() {
+        // (how long the probe took in ms, ticks skipped, next tick's distance in intervals)
+        for (took, skipped, distance) in [
+            (10, 0, 1),
+            (1000, 0, 1),
+            (1500, 0, 1),
+            (1501, 1, 2),
+            (2500, 1, 2),
+            (2501, 2, 3),
+            (9000, 8, 9),
+        ] {
+            let mut schedule = schedule(vec![target("web", 1000)]);
+            let job = take(&mut schedule, 0);
+            let due = job.due.0;
+            let now = Mono(due + took * MS);
+            schedule.finish(job, now);
+            let next = take(&mut schedule, now.0);
+            assert_eq!(next.due.0, due + distance * S, "took {took} ms");
+            let reports = schedule.reports();
+            let counted: u64 = reports.iter().map(|(_, s)| s.count).sum();
+            assert_eq!(counted, skipped, "took {took} ms");
+            assert!(reports.iter().all(|(_, s)| s.why == SkipWhy::Busy));
+        }
+    }
+
+    #[test]
+    fn a_tick_no_worker_was_free_for_is_skipped_as_such() {
+        let mut schedule = schedule(vec![target("web", 1000)]);
+        let due = schedule.next_at().unwrap().0;
+        let job = take(&mut schedule, due + 3600 * S + 10 * MS);
+        assert_eq!(job.due.0, due + 3600 * S);
+        let (_, skipped) = schedule.reports()[0];
+        assert_eq!((skipped.count, skipped.why), (3600, SkipWhy::Workers));
+    }
+
+    #[test]
+    fn a_worker_that_overslept_waits_for_the_next_tick() {
+        let mut schedule = schedule(vec![target("web", 1000)]);
+        let mut job = take(&mut schedule, 0);
+        let due = job.due.0;
+        assert_eq!(schedule.overslept(&mut job, Mono(due + 400 * MS)), None);
+        let next = schedule.overslept(&mut job, Mono(due + 3700 * MS));
+        assert_eq!(next, Some(Mono(due + 4 * S)));
+        let (_, skipped) = schedule.reports()[0];
+        assert_eq!((skipped.count, skipped.why), (4, SkipWhy::Stall));
+    }
+
+    #[test]
+    fn unchanged_targets_keep_their_grid_and_changed_ones_begin_anew() {
+        let mut schedule = schedule(vec![
+            target("a", 1000),
+            target("b", 1000),
+            target("c", 1000),
+        ]);
+        let due_of = |schedule: &mut Schedule| -> HashMap<String, u64> {
+            let jobs: Vec<Job> =
+                std::iter::from_fn(|| schedule.take(Mono(0), SkipWhy::Busy)).collect();
+            let dues = jobs
+                .iter()
+                .map(|j| (j.target.name.to_string(), j.due.0))
+                .collect();
+            for job in jobs {
+                schedule
+                    .heap
+                    .push(Reverse((job.due, job.slot, job.generation)));
+            }
+            dues
+        };
+        let before = due_of(&mut schedule);
+        let held = take(&mut schedule, 0);
+        let changed = if &*held.target.name.to_string() == "a" {
+            "b"
+        } else {
+            "a"
+        };
+        let mut list: Vec<Target> = ["a", "b", "d"].map(|n| target(n, 1000)).into();
+        list.iter_mut()
+            .find(|t| t.name.as_str() == changed)
+            .unwrap()
+            .retries = 0;
+        if held.target.name.as_str() == "c" {
+            list.push(target("c", 1000));
+        }
+        let changes = schedule.replace(list, Mono(5 * S));
+        assert!(
+            changes
+                .iter()
+                .any(|c| matches!(c, Change::Ended(n) if n.as_str() == changed))
+        );
+        assert!(
+            changes
+                .iter()
+                .any(|c| matches!(c, Change::Began(t) if t.name.as_str() == "d"))
+        );
+        assert!(schedule.wanted(&held));
+        let name = held.target.name.to_string();
+        assert_eq!(held.due.0, before[&name]);
+        let due = held.due.0;
+        schedule.finish(held, Mono(due));
+        let after = due_of(&mut schedule);
+        assert_eq!(after[&name], before[&name] + S);
+    }
+
+    #[test]
+    fn a_removed_target_is_neither_probed_nor_put_back() {
+        let mut schedule = schedule(vec![target("a", 1000)]);
+        let job = take(&mut schedule, 0);
+        assert_eq!(
+            schedule.replace(Vec::new(), Mono(1)),
+            [Change::Ended("a".parse().unwrap())]
+        );
+        assert!(!schedule.wanted(&job));
+        schedule.finish(job, Mono(2));
+        assert_eq!(schedule.next_at(), None);
+        assert!(schedule.is_empty());
+    }
+
+    #[test]
+    fn a_target_that_is_never_served_still_reports_its_skips() {
+        let mut schedule = schedule(vec![target("a", 1000), target("b", 1000)]);
+        let starved = take(&mut schedule, 0).target.name.clone();
+        let other = schedule.next_at().unwrap();
+        let slot = schedule
+            .names
+            .values()
+            .copied()
+            .find(|s| schedule.target(*s).unwrap().name != starved);
+        let slot = slot.unwrap();
+        let (mut due, mut counted) = (other, 0);
+        for minute in 1..=10 {
+            let now = Mono(other.0 + minute * 60 * S + 600 * MS);
+            due = schedule.skip_to(slot, due, now, SkipWhy::Workers);
+            counted += schedule.reports().iter().map(|(_, s)| s.count).sum::<u64>();
+        }
+        assert!((480..=601).contains(&counted), "{counted}");
+    }
+}

@@ -1,1 +1,8 @@
-//! placeholder
+//! TCP with deadlines: bounded lines, dialling over several addresses, names
+//! resolved on threads of their own, accept loops. Every wait has an end.
+
+pub mod dial;
+pub mod line;
+pub mod listen;
+pub mod resolve;
+pub mod stream;

@@ -1,0 +1,220 @@
+//! Connecting to a host and port: one deadline over name resolution, all
+//! addresses and all tries; the next address is tried on any error.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use crate::clock;
+use crate::error::plain;
+use crate::model::{Failure, Mono, Why};
+use crate::net::resolve::Resolver;
+use crate::units::{HostPort, duration_text};
+
+/// Rest between two rounds over the addresses: a refusal repeated at once says nothing new.
+pub const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// What dialling came to, and how.
+#[derive(Debug)]
+pub struct Dialled {
+    pub outcome: Result<TcpStream, Failure>,
+    /// The address that gave the verdict.
+    pub addr: Option<SocketAddr>,
+    /// Connection attempts made.
+    pub tries: u32,
+    /// Whether the addresses were the last good ones, because resolution failed.
+    pub dns_stale: bool,
+}
+
+/// Connects to `address` before `deadline`; up to `retries` more rounds over its
+/// addresses when one ends early (refused, reset, unreachable).
+pub fn dial(resolver: &Resolver, address: &HostPort, deadline: Mono, retries: u32) -> Dialled {
+    let start = clock::mono();
+    let resolved = match resolver.resolve(address, deadline) {
+        Ok(resolved) => resolved,
+        Err(text) => return unresolved(address, &text),
+    };
+    let mut dialled = Dialled {
+        outcome: Err(local("no address to connect to")),
+        addr: None,
+        tries: 0,
+        dns_stale: resolved.stale,
+    };
+    for round in 0..=retries {
+        if round > 0 && !pause(deadline) {
+            break;
+        }
+        one_round(&mut dialled, address, &resolved.addrs, start, deadline);
+        if dialled.outcome.is_ok() {
+            break;
+        }
+    }
+    dialled
+}
+
+fn one_round(
+    dialled: &mut Dialled,
+    address: &HostPort,
+    addrs: &[SocketAddr],
+    start: Mono,
+    deadline: Mono,
+) {
+    for (index, addr) in addrs.iter().enumerate() {
+        let now = clock::mono();
+        let left = deadline.since(now);
+        let others = (addrs.len() - index - 1) as u32;
+        let budget = left / (others + 1);
+        if budget.is_zero() {
+            if dialled.tries == 0 {
+                let text = format!("connect to {address}: no time left after name resolution");
+                dialled.outcome = Err(Failure {
+                    why: Why::Timeout,
+                    text,
+                });
+            }
+            return;
+        }
+        dialled.tries += 1;
+        dialled.addr = Some(*addr);
+        match TcpStream::connect_timeout(addr, budget) {
+            Ok(stream) => {
+                dialled.outcome = Ok(stream);
+                return;
+            }
+            Err(error) => {
+                let spent = if addrs.len() == 1 {
+                    deadline.since(start)
+                } else {
+                    budget
+                };
+                dialled.outcome = Err(failure(&error, address, *addr, spent));
+            }
+        }
+    }
+}
+
+/// Rests between rounds; false when the deadline leaves no time for another.
+fn pause(deadline: Mono) -> bool {
+    let enough = deadline.since(clock::mono()) > RETRY_PAUSE * 2;
+    if enough {
+        clock::sleep(RETRY_PAUSE);
+    }
+    enough
+}
+
+fn unresolved(address: &HostPort, text: &str) -> Dialled {
+    Dialled {
+        outcome: Err(Failure {
+            why: Why::Dns,
+            text: format!("resolve {}: {text}", address.host),
+        }),
+        addr: None,
+        tries: 0,
+        dns_stale: false,
+    }
+}
+
+fn local(text: &str) -> Failure {
+    Failure {
+        why: Why::Local,
+        text: text.to_string(),
+    }
+}
+
+fn failure(error: &io::Error, address: &HostPort, addr: SocketAddr, budget: Duration) -> Failure {
+    let object = if address.literal().is_some() {
+        address.to_string()
+    } else {
+        format!("{address} ({})", addr.ip())
+    };
+    let why = why_of(error);
+    let cause = match why {
+        Why::Timeout => format!("timed out after {}", rounded(budget)),
+        Why::Refused => "refused".to_string(),
+        _ => plain(&error.to_string()),
+    };
+    Failure {
+        why,
+        text: format!("connect to {object}: {cause}"),
+    }
+}
+
+/// A budget as people think of it: whole milliseconds.
+fn rounded(budget: Duration) -> String {
+    duration_text(Duration::from_millis(
+        (budget.as_secs_f64() * 1000.0).round() as u64,
+    ))
+}
+
+/// The failure class of a connect or read error.
+pub fn why_of(error: &io::Error) -> Why {
+    use io::ErrorKind::*;
+    match error.kind() {
+        ConnectionRefused => Why::Refused,
+        TimedOut | WouldBlock => Why::Timeout,
+        HostUnreachable | NetworkUnreachable | NetworkDown => Why::Unreachable,
+        ConnectionReset | ConnectionAborted | BrokenPipe => Why::Reset,
+        UnexpectedEof => Why::Closed,
+        _ => Why::Local,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    fn resolver(addrs: &'static [&'static str]) -> Resolver {
+        Resolver::with(move |_| Ok(addrs.iter().map(|a| a.parse().unwrap()).collect()))
+    }
+
+    fn soon() -> Mono {
+        clock::mono().after(Duration::from_secs(5))
+    }
+
+    #[test]
+    fn the_next_address_is_tried_on_any_error() {
+        let listener = TcpListener::bind("127.0.0.2:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let address: HostPort = format!("two.example:{port}").parse().unwrap();
+        let dialled = dial(&resolver(&["127.0.0.3", "127.0.0.2"]), &address, soon(), 0);
+        assert!(dialled.outcome.is_ok());
+        assert_eq!(dialled.addr, Some(listener.local_addr().unwrap()));
+        assert_eq!(dialled.tries, 2);
+    }
+
+    #[test]
+    fn a_refusal_is_tried_again_and_named() {
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let address: HostPort = format!("127.0.0.1:{port}").parse().unwrap();
+        let dialled = dial(&resolver(&[]), &address, soon(), 1);
+        let failure = dialled.outcome.unwrap_err();
+        assert_eq!(failure.why, Why::Refused);
+        assert_eq!(
+            failure.text,
+            format!("connect to 127.0.0.1:{port}: refused")
+        );
+        assert_eq!(dialled.tries, 2);
+    }
+
+    #[test]
+    fn a_spent_deadline_is_a_timeout_not_a_call() {
+        let address: HostPort = "127.0.0.1:1".parse().unwrap();
+        let dialled = dial(&resolver(&[]), &address, clock::mono(), 3);
+        assert_eq!(dialled.outcome.unwrap_err().why, Why::Timeout);
+        assert_eq!(dialled.tries, 0);
+    }
+
+    #[test]
+    fn a_name_without_addresses_is_a_dns_failure() {
+        let resolver = Resolver::with(|_| Err(io::Error::other("no such host")));
+        let address: HostPort = "nowhere.example:80".parse().unwrap();
+        let failure = dial(&resolver, &address, soon(), 1).outcome.unwrap_err();
+        assert_eq!(failure.why, Why::Dns);
+        assert_eq!(failure.text, "resolve nowhere.example: no such host");
+    }
+}
