@@ -16,7 +16,20 @@ pub struct LineReader<R> {
     buffer: Vec<u8>,
     start: usize,
     end: usize,
+    /// Where the current line stands.
+    line: (usize, usize),
     max: usize,
+}
+
+/// Where a step to the next line came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// A whole line: [`LineReader::line`] is it.
+    Whole,
+    /// The input ended after a whole line (for a file: for now).
+    End,
+    /// The input ended within a line.
+    Torn,
 }
 
 /// What reading a line came to.
@@ -62,6 +75,7 @@ impl<R: Read> LineReader<R> {
             buffer: Vec::new(),
             start: 0,
             end: 0,
+            line: (0, 0),
             max,
         }
     }
@@ -83,23 +97,42 @@ impl<R: Read> LineReader<R> {
 
     /// The next line. Blocks as long as the source does.
     pub fn next_line(&mut self) -> Result<Line<'_>, LineError> {
+        Ok(match self.step()? {
+            Step::Whole => Line::Whole(self.line()),
+            Step::End => Line::End,
+            Step::Torn => Line::Torn,
+        })
+    }
+
+    /// The line the last [`Step::Whole`] stands for, without its newline.
+    pub fn line(&self) -> &[u8] {
+        &self.buffer[self.line.0..self.line.1]
+    }
+
+    /// Throws away what is buffered: the way on after a line that was too long.
+    pub fn skip_buffered(&mut self) {
+        self.start = self.end;
+    }
+
+    /// Goes to the next line; as [`LineReader::next_line`], for a caller that looks at it later.
+    pub fn step(&mut self) -> Result<Step, LineError> {
         let mut seen = 0;
         loop {
             let fresh = &self.buffer[self.start + seen..self.end];
             if let Some(at) = find_newline(fresh) {
-                let (from, to) = (self.start, self.start + seen + at);
-                self.start = to + 1;
-                if to + 1 - from > self.max {
+                self.line = (self.start, self.start + seen + at);
+                self.start = self.line.1 + 1;
+                if self.start - self.line.0 > self.max {
                     return Err(LineError::TooLong);
                 }
-                return Ok(Line::Whole(&self.buffer[from..to]));
+                return Ok(Step::Whole);
             }
             seen = self.end - self.start;
             if seen >= self.max {
                 return Err(LineError::TooLong);
             }
             if self.fill()? == 0 {
-                return Ok(if seen == 0 { Line::End } else { Line::Torn });
+                return Ok(if seen == 0 { Step::End } else { Step::Torn });
             }
         }
     }

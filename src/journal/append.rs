@@ -1,0 +1,257 @@
+//! Writing one epoch's records to segments.
+//!
+//! Lines are kept in memory until they are durable. The first failed write or
+//! sync closes the segment for good; the next attempt opens a new one that starts
+//! after the last durable number and holds all that waited.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Context, Result};
+use crate::journal::index::Segment;
+use crate::journal::segment::{Base, Totals};
+
+/// Waiting lines beyond this are made durable at once, whatever the mode.
+pub const UNSYNCED_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Memory kept for waiting lines once they are durable.
+const WAITING_BYTES_KEPT: usize = 64 * 1024;
+
+/// A file that segments are written to: the seam where tests let writes and syncs fail.
+pub trait SegmentFile: Write + Send {
+    /// Makes all that was written durable.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+impl SegmentFile for File {
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_data()
+    }
+}
+
+/// Creates (or empties) the file of a new segment.
+pub type Create = Box<dyn Fn(&Path) -> io::Result<Box<dyn SegmentFile>> + Send>;
+
+/// Segments on the file system itself.
+pub fn create_file() -> Create {
+    Box::new(|path| {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true);
+        Ok(Box::new(options.open(path)?))
+    })
+}
+
+/// When records are made durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SyncMode {
+    /// After every group of records, before anyone is told of them.
+    Always,
+    /// Once a second.
+    Interval,
+    /// Never by us: left to the operating system.
+    Never,
+}
+
+struct Open {
+    file: Box<dyn SegmentFile>,
+    path: PathBuf,
+    bytes: u64,
+    /// The directory does not durably know the file yet.
+    fresh: bool,
+}
+
+/// Appends the records of one epoch.
+pub struct Appender {
+    dir: PathBuf,
+    create: Create,
+    mode: SyncMode,
+    segment_bytes_max: u64,
+    /// Agent, epoch and order, with the last durable number and the totals up to it.
+    durable: Base,
+    last: u64,
+    totals: Totals,
+    /// Lines after `durable.last`.
+    waiting: String,
+    /// How much of `waiting` the open segment holds.
+    written: usize,
+    open: Option<Open>,
+}
+
+impl Appender {
+    /// Appends after `base`, to segments of about `segment_bytes_max` in `dir`.
+    pub fn new(
+        dir: &Path,
+        base: Base,
+        segment_bytes_max: u64,
+        mode: SyncMode,
+        create: Create,
+    ) -> Appender {
+        Appender {
+            dir: dir.to_path_buf(),
+            create,
+            mode,
+            segment_bytes_max,
+            durable: base,
+            last: base.last,
+            totals: base.totals,
+            waiting: String::new(),
+            written: 0,
+            open: None,
+        }
+    }
+
+    /// The epoch written to, and where its durable part ends.
+    pub fn durable(&self) -> Base {
+        self.durable
+    }
+
+    /// The last number taken, durable or not.
+    pub fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// Whether anything waits to be written or made durable.
+    pub fn is_dirty(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Takes whole lines that end with number `last`, `totals` being the epoch's
+    /// up to it. They are kept until durable, whatever [`Appender::write`] says.
+    pub fn take(&mut self, lines: &str, last: u64, totals: Totals) {
+        self.waiting.push_str(lines);
+        self.last = last;
+        self.totals = totals;
+    }
+
+    /// Writes what was taken, and makes it durable where the mode asks for that now.
+    pub fn write(&mut self) -> Result<Written> {
+        let written = match self.try_write() {
+            Ok(written) => written,
+            Err(error) => {
+                self.close();
+                return Err(error);
+            }
+        };
+        let full = written.bytes >= self.segment_bytes_max;
+        match self.mode {
+            SyncMode::Never => self.settle(),
+            SyncMode::Always => self.sync()?,
+            SyncMode::Interval if full || self.waiting.len() > UNSYNCED_BYTES_MAX => self.sync()?,
+            SyncMode::Interval => {}
+        }
+        if full {
+            self.close();
+        }
+        Ok(written)
+    }
+
+    /// Makes what was written durable.
+    pub fn sync(&mut self) -> Result<()> {
+        let Some(open) = &mut self.open else {
+            return Ok(());
+        };
+        let synced = open
+            .file
+            .sync()
+            .context(|| format!("sync {}", open.path.display()));
+        let synced = synced.and_then(|()| match std::mem::take(&mut open.fresh) {
+            true => sync_dir(&self.dir),
+            false => Ok(()),
+        });
+        match synced {
+            Ok(()) => self.settle(),
+            Err(_) => self.close(),
+        }
+        synced
+    }
+
+    /// Counts what was written as durable.
+    fn settle(&mut self) {
+        if self.written == self.waiting.len() {
+            self.durable.last = self.last;
+            self.durable.totals = self.totals;
+            self.waiting.clear();
+            self.waiting.shrink_to(WAITING_BYTES_KEPT);
+            self.written = 0;
+        }
+    }
+
+    fn try_write(&mut self) -> Result<Written> {
+        let mut fresh = None;
+        if self.open.is_none() {
+            fresh = Some(self.begin()?);
+        }
+        let open = self.open.as_mut().expect("just opened");
+        let part = &self.waiting.as_bytes()[self.written..];
+        open.file
+            .write_all(part)
+            .context(|| format!("write {}", open.path.display()))?;
+        open.bytes += part.len() as u64;
+        self.written = self.waiting.len();
+        Ok(Written {
+            fresh,
+            last: self.last,
+            bytes: open.bytes,
+        })
+    }
+
+    fn begin(&mut self) -> Result<Segment> {
+        let path = self.dir.join(self.durable.file_name());
+        let line = self.durable.line();
+        let mut file = (self.create)(&path).context(|| format!("create {}", path.display()))?;
+        file.write_all(line.as_bytes())
+            .context(|| format!("write {}", path.display()))?;
+        let bytes = line.len() as u64;
+        let segment = Segment {
+            path: path.clone(),
+            base: self.durable,
+            last: self.durable.last,
+            bytes,
+        };
+        self.open = Some(Open {
+            file,
+            path,
+            bytes,
+            fresh: true,
+        });
+        self.written = 0;
+        Ok(segment)
+    }
+
+    fn close(&mut self) {
+        self.open = None;
+        self.written = 0;
+    }
+}
+
+/// What a write came to.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The segment, when this write began it.
+    pub fresh: Option<Segment>,
+    /// The last number now readable.
+    pub last: u64,
+    /// The segment's size.
+    pub bytes: u64,
+}
+
+/// Makes the directory's entries durable (a no-op where that can't be asked for).
+pub fn sync_dir(dir: &Path) -> Result<()> {
+    #[cfg(unix)]
+    File::open(dir)
+        .and_then(|d| d.sync_all())
+        .context(|| format!("sync {}", dir.display()))?;
+    #[cfg(not(unix))]
+    let _ = dir;
+    Ok(())
+}
+
+/// Removes a segment, or says why it could not; one that is gone already is fine.
+pub fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).context(|| format!("remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
