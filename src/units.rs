@@ -131,17 +131,20 @@ impl FromStr for HostPort {
 
     fn from_str(text: &str) -> Result<HostPort, String> {
         let expected = |what: &str| format!("expected HOST:PORT, {what}");
-        let (host, port) = text.rsplit_once(':').ok_or_else(|| expected("no port"))?;
-        let port = parse_port(port).ok_or_else(|| expected("a port from 1 to 65535"))?;
+        let (host, port) = text
+            .rsplit_once(':')
+            .ok_or_else(|| expected("found no port"))?;
+        let port = parse_port(port).ok_or_else(|| expected("with a port from 1 to 65535"))?;
         let host: Box<str> = match host.strip_prefix('[') {
             Some(open) => {
                 let ip = open.strip_suffix(']').and_then(|ip| ip.parse().ok());
-                let ip: Ipv6Addr = ip.ok_or_else(|| expected("an IPv6 address in the brackets"))?;
+                let ip: Ipv6Addr =
+                    ip.ok_or_else(|| expected("with an IPv6 address in the brackets"))?;
                 ip.to_string().into()
             }
-            None if host.contains(':') => return Err(expected("an IPv6 address in brackets")),
+            None if host.contains(':') => return Err(expected("with an IPv6 address in brackets")),
             None if is_host(host) => host.into(),
-            None => return Err(expected("a host name or an IP address")),
+            None => return Err(expected("with a host name or an IP address")),
         };
         Ok(HostPort { host, port })
     }
@@ -149,7 +152,7 @@ impl FromStr for HostPort {
 
 fn parse_port(text: &str) -> Option<u16> {
     let digits = !text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit());
-    text.parse().ok().filter(|_| digits)
+    text.parse().ok().filter(|&port| digits && port != 0)
 }
 
 fn is_host(host: &str) -> bool {
@@ -246,4 +249,418 @@ pub fn count_text(n: u64) -> String {
         out.push(digit);
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read() {
+        for (text, ms) in [
+            ("250ms", 250),
+            ("10s", 10_000),
+            ("5m", 300_000),
+            ("1h30m", 5_400_000),
+            ("30d", 30 * 86_400_000),
+            ("1d2h3m4s5ms", 93_784_005),
+            ("0s", 0),
+            ("0d0ms", 0),
+            ("90m", 5_400_000),
+            ("1h90m", 9_000_000),
+            ("007s", 7_000),
+            ("18446744073709551615ms", u64::MAX),
+        ] {
+            assert_eq!(
+                parse_duration(text),
+                Ok(Duration::from_millis(ms)),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_duration_is_refused() {
+        for text in [
+            "",
+            " ",
+            "10",
+            "0",
+            "s",
+            "ms",
+            "10 s",
+            " 10s",
+            "10s ",
+            "10s\n",
+            "1h 30m",
+            "1h1h",
+            "5m1h",
+            "1ms1s",
+            "1s1s",
+            "-5s",
+            "+5s",
+            "1.5s",
+            "1,5s",
+            "٣s",
+            "１s",
+            "5S",
+            "5sec",
+            "5min",
+            "5us",
+            "5µs",
+            "1w",
+            "1y",
+            "1e3s",
+            "0x5s",
+            "1h30",
+            "h30m",
+            "10s5",
+            "1hm",
+            "1msm",
+            "5mss",
+            "18446744073709551616ms",
+            "18446744073709552s",
+            "213503982335d",
+            "99999999999999999999d",
+            "213503982334d23h",
+            "\"10s\"",
+            "10s\0",
+        ] {
+            let error = "expected a duration such as \"10s\"".to_string();
+            assert_eq!(parse_duration(text), Err(error), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn durations_are_written_and_read_back() {
+        for (ms, text) in [
+            (0, "0s"),
+            (1, "1ms"),
+            (1_000, "1s"),
+            (1_500, "1s500ms"),
+            (90_000, "1m30s"),
+            (3_600_000, "1h"),
+            (5_400_000, "1h30m"),
+            (86_400_000, "1d"),
+            (30 * 86_400_000, "30d"),
+            (86_400_001, "1d1ms"),
+            (u64::MAX, "213503982334d14h25m51s615ms"),
+        ] {
+            let d = Duration::from_millis(ms);
+            assert_eq!(duration_text(d), text);
+            assert_eq!(parse_duration(text), Ok(d));
+        }
+        assert_eq!(duration_text(Duration::from_micros(999)), "0s");
+        assert_eq!(duration_text(Duration::from_micros(2_999)), "2ms");
+        assert_eq!(
+            duration_text(Duration::MAX),
+            duration_text(Duration::from_millis(u64::MAX))
+        );
+    }
+
+    #[test]
+    fn sizes_are_read_and_written() {
+        for (text, bytes, written) in [
+            ("0", 0, "0B"),
+            ("512B", 512, "512B"),
+            ("512", 512, "512B"),
+            ("1024", 1024, "1KiB"),
+            ("64KiB", 65_536, "64KiB"),
+            ("1025B", 1025, "1025B"),
+            ("16MiB", 16 << 20, "16MiB"),
+            ("1GiB", 1 << 30, "1GiB"),
+            ("2048GiB", 2 << 40, "2048GiB"),
+            ("1536KiB", 1536 << 10, "1536KiB"),
+            ("17179869183GiB", u64::MAX - (1 << 30) + 1, "17179869183GiB"),
+            ("18446744073709551615", u64::MAX, "18446744073709551615B"),
+        ] {
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
+            assert_eq!(size_text(bytes), written);
+            assert_eq!(parse_size(written), Ok(bytes));
+        }
+        for text in [
+            "",
+            "B",
+            "KiB",
+            "1 KiB",
+            " 1",
+            "1 ",
+            "1kib",
+            "1KB",
+            "1K",
+            "1M",
+            "1.5MiB",
+            "-1",
+            "+1",
+            "1KiB1B",
+            "٣B",
+            "1e3",
+            "0x10",
+            "18446744073709551616",
+            "18014398509481984KiB",
+            "17179869184GiB",
+            "1TiB",
+        ] {
+            let error = "expected a size such as \"64MiB\"".to_string();
+            assert_eq!(parse_size(text), Err(error), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_read_and_written() {
+        let name_253 = format!(
+            "{}.{}.{}.{}",
+            "a".repeat(63),
+            "b".repeat(63),
+            "c".repeat(63),
+            "d".repeat(61)
+        );
+        let name_253_port = format!("{name_253}:1");
+        for (text, host, port, written) in [
+            ("127.0.0.1:80", "127.0.0.1", 80, "127.0.0.1:80"),
+            (
+                "www.example.org:443",
+                "www.example.org",
+                443,
+                "www.example.org:443",
+            ),
+            ("example.org.:443", "example.org.", 443, "example.org.:443"),
+            ("localhost:65535", "localhost", 65535, "localhost:65535"),
+            ("A_b-c.x1:1", "A_b-c.x1", 1, "A_b-c.x1:1"),
+            ("4you.2go:1", "4you.2go", 1, "4you.2go:1"),
+            ("[::1]:80", "::1", 80, "[::1]:80"),
+            (
+                "[2001:DB8:0:0::1]:80",
+                "2001:db8::1",
+                80,
+                "[2001:db8::1]:80",
+            ),
+            (
+                "[::ffff:10.0.0.7]:22",
+                "::ffff:10.0.0.7",
+                22,
+                "[::ffff:10.0.0.7]:22",
+            ),
+            (&name_253_port, &name_253, 1, &name_253_port),
+        ] {
+            let address: HostPort = text.parse().unwrap();
+            assert_eq!(
+                (address.host.as_ref(), address.port),
+                (host, port),
+                "{text}"
+            );
+            assert_eq!(address.to_string(), written);
+            assert_eq!(written.parse(), Ok(address));
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        let name_254 = format!("{}:1", "a".repeat(HOST_LEN_MAX + 1));
+        for text in [
+            "",
+            ":",
+            "host",
+            "host:",
+            ":80",
+            "[]:80",
+            "host:0",
+            "host:00",
+            "host:65536",
+            "host:99999999999",
+            "host:+80",
+            "host:-1",
+            "host:080",
+            "host: 80",
+            "host:80 ",
+            " host:80",
+            "ho st:80",
+            "host:٣",
+            "host:80\n",
+            "ho\u{1b}st:80",
+            "ho\0st:80",
+            "host:http",
+            "a:b:80",
+            "::1:80",
+            "::1",
+            "[::1]",
+            "[::1]80",
+            "[::1:80",
+            "::1]:80",
+            "[::1]]:80",
+            "[[::1]]:80",
+            "[::g]:80",
+            "[1:2:3]:80",
+            "[::1%eth0]:80",
+            "[127.0.0.1]:80",
+            "[host]:80",
+            "10.0.0.256:80",
+            "1.2.3:80",
+            "1.2.3.4.5:80",
+            "010.0.0.1:80",
+            "1234:80",
+            "1.2.3.4.:80",
+            ".:80",
+            "..:80",
+            ".a:80",
+            "a..b:80",
+            "a...:80",
+            "é.org:80",
+            "ho/st:80",
+            "user@host:80",
+            "http://host:80",
+            "host:80/",
+            "*:80",
+            "host:80:90",
+            &name_254,
+        ] {
+            let error = text.parse::<HostPort>().unwrap_err();
+            assert!(
+                error.starts_with("expected HOST:PORT, "),
+                "{text:?}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn address_errors_say_what_is_wrong() {
+        for (text, expected) in [
+            ("host", "expected HOST:PORT, found no port"),
+            ("host:0", "expected HOST:PORT, with a port from 1 to 65535"),
+            (
+                "::1:80",
+                "expected HOST:PORT, with an IPv6 address in brackets",
+            ),
+            (
+                "[::g]:80",
+                "expected HOST:PORT, with an IPv6 address in the brackets",
+            ),
+            (
+                ":80",
+                "expected HOST:PORT, with a host name or an IP address",
+            ),
+        ] {
+            assert_eq!(text.parse::<HostPort>(), Err(expected.to_string()));
+        }
+    }
+
+    #[test]
+    fn only_ip_addresses_are_literal() {
+        for (text, expected) in [
+            ("127.0.0.1:80", Some("127.0.0.1:80")),
+            ("[fe80::1]:80", Some("[fe80::1]:80")),
+            ("localhost:80", None),
+            ("127.0.0.1.example.org:80", None),
+        ] {
+            let literal = text.parse::<HostPort>().unwrap().literal();
+            assert_eq!(literal, expected.map(|a| a.parse().unwrap()), "{text}");
+        }
+    }
+
+    #[test]
+    fn times_are_utc() {
+        for (ms, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (1_763_820_000_123, "2025-11-22T14:00:00.123Z"),
+            (1_795_550_462_345, "2026-11-24T20:01:02.345Z"),
+            (951_782_399_999, "2000-02-28T23:59:59.999Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (951_868_800_000, "2000-03-01T00:00:00.000Z"),
+            (978_307_199_000, "2000-12-31T23:59:59.000Z"),
+            (1_709_164_800_000, "2024-02-29T00:00:00.000Z"),
+            (4_107_456_000_000, "2100-02-28T00:00:00.000Z"),
+            (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
+            (253_402_300_799_999, "9999-12-31T23:59:59.999Z"),
+        ] {
+            assert_eq!(timestamp(Wall(ms)), text, "{ms}");
+            assert_eq!(clock_text(Wall(ms)), &text[11..19]);
+        }
+        assert!(timestamp(Wall(u64::MAX)).ends_with("T14:25:51.615Z"));
+    }
+
+    #[test]
+    fn every_day_of_an_era_follows_the_one_before() {
+        let leap = |y: u64| y % 4 == 0 && (y % 100 != 0 || y % 400 == 0);
+        let (mut year, mut month, mut day) = (1970, 1, 1);
+        for days in 0..146_097 {
+            assert_eq!(civil(days), (year, month, day), "{days}");
+            let len = match month {
+                2 => 28 + u64::from(leap(year)),
+                4 | 6 | 9 | 11 => 30,
+                _ => 31,
+            };
+            day += 1;
+            if day > len {
+                (month, day) = (month + 1, 1);
+            }
+            if month > 12 {
+                (year, month) = (year + 1, 1);
+            }
+        }
+        assert_eq!((year, month, day), (2370, 1, 1));
+    }
+
+    #[test]
+    fn latencies_fit_six_characters() {
+        for (us, text) in [
+            (0, "0µs"),
+            (850, "850µs"),
+            (999, "999µs"),
+            (1_000, "1.0ms"),
+            (1_249, "1.2ms"),
+            (1_250, "1.3ms"),
+            (9_949, "9.9ms"),
+            (9_950, "10ms"),
+            (12_345, "12ms"),
+            (999_499, "999ms"),
+            (999_500, "1.0s"),
+            (3_000_121, "3.0s"),
+            (9_949_999, "9.9s"),
+            (9_950_000, "10s"),
+            (999_499_999, "999s"),
+            (999_500_000, "17m"),
+            (59_969_999_999, "999m"),
+            (59_970_000_000, "17h"),
+            (35_998_199_999_999, "9999h"),
+            (35_998_200_000_000, ">9999h"),
+            (u64::MAX, ">9999h"),
+        ] {
+            assert_eq!(latency_text(us), text, "{us}");
+            assert!(text.chars().count() <= 6);
+        }
+    }
+
+    #[test]
+    fn ages_fit_five_characters() {
+        for (s, text) in [
+            (0, "0s"),
+            (59, "59s"),
+            (60, "1m"),
+            (3_599, "59m"),
+            (3_600, "1h"),
+            (86_399, "23h"),
+            (86_400, "1d"),
+            (5 * 86_400, "5d"),
+            (9_999 * 86_400, "9999d"),
+            (u64::MAX, "9999d"),
+        ] {
+            assert_eq!(age_text(Duration::from_secs(s)), text, "{s}");
+        }
+        assert_eq!(age_text(Duration::from_millis(4_999)), "4s");
+    }
+
+    #[test]
+    fn counts_have_their_thousands_apart() {
+        for (n, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1_000, "1,000"),
+            (1_234, "1,234"),
+            (999_999, "999,999"),
+            (1_000_000, "1,000,000"),
+            (u64::MAX, "18,446,744,073,709,551,615"),
+        ] {
+            assert_eq!(count_text(n), text);
+        }
+    }
 }
