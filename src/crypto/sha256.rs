@@ -129,7 +129,7 @@ mod tests {
     }
 
     /// Bytes 0, 1, … 250, 0, … of lengths where padding moves into the next block;
-    /// digests from OpenSSL.
+    /// digests from `sha256sum` of coreutils.
     #[test]
     fn lengths_around_the_block_size_match() {
         for (len, expected) in [
