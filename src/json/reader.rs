@@ -568,6 +568,22 @@ mod tests {
     }
 
     #[test]
+    fn surrogates_pair_up_to_the_edges_of_their_ranges() {
+        for (text, expected) in [
+            (r#""\ud800\udc00""#, "\u{10000}"),
+            (r#""\ud800\udfff""#, "\u{103ff}"),
+            (r#""\udbff\udc00""#, "\u{10fc00}"),
+            (r#""\udbff\udfff""#, "\u{10ffff}"),
+            (r#""\ud7ff\ue000""#, "\u{d7ff}\u{e000}"),
+            (r#""\udbff\udbff""#, "\u{fffd}\u{fffd}"),
+            (r#""\udbff\ue000""#, "\u{fffd}\u{e000}"),
+            (r#""\udc00\udc00""#, "\u{fffd}\u{fffd}"),
+        ] {
+            assert_eq!(Reader::new(text.as_bytes()).string().unwrap(), expected);
+        }
+    }
+
+    #[test]
     fn depth_ends_at_its_limit_and_counts_only_what_is_open() {
         let nested = |n: usize| format!("[{}{}, {{}}, [[]]]", "[".repeat(n - 1), "]".repeat(n - 1));
         let ok = nested(DEPTH_MAX);

@@ -30,13 +30,14 @@ impl HostPort {
 }
 
 impl FromStr for HostPort {
+    /// What was expected, for people.
     type Err = String;
 
     fn from_str(text: &str) -> Result<HostPort, String> {
-        let expected = |what: &str| format!("expected HOST:PORT, {what}");
+        let expected = |what: &str| format!("expected HOST:PORT {what}");
         let (host, port) = text
             .rsplit_once(':')
-            .ok_or_else(|| expected("found no port"))?;
+            .ok_or_else(|| expected("such as \"10.0.0.7:443\""))?;
         let port = parse_port(port).ok_or_else(|| expected("with a port from 1 to 65535"))?;
         let host: Box<str> = match host.strip_prefix('[') {
             Some(open) => {
@@ -195,7 +196,7 @@ mod tests {
         ] {
             let error = text.parse::<HostPort>().unwrap_err();
             assert!(
-                error.starts_with("expected HOST:PORT, "),
+                error.starts_with("expected HOST:PORT "),
                 "{text:?}: {error}"
             );
         }
@@ -204,19 +205,19 @@ mod tests {
     #[test]
     fn address_errors_say_what_is_wrong() {
         for (text, expected) in [
-            ("host", "expected HOST:PORT, found no port"),
-            ("host:0", "expected HOST:PORT, with a port from 1 to 65535"),
+            ("host", "expected HOST:PORT such as \"10.0.0.7:443\""),
+            ("host:0", "expected HOST:PORT with a port from 1 to 65535"),
             (
                 "::1:80",
-                "expected HOST:PORT, with an IPv6 address in brackets",
+                "expected HOST:PORT with an IPv6 address in brackets",
             ),
             (
                 "[::g]:80",
-                "expected HOST:PORT, with an IPv6 address in the brackets",
+                "expected HOST:PORT with an IPv6 address in the brackets",
             ),
             (
                 ":80",
-                "expected HOST:PORT, with a host name or an IP address",
+                "expected HOST:PORT with a host name or an IP address",
             ),
         ] {
             assert_eq!(text.parse::<HostPort>(), Err(expected.to_string()));
