@@ -55,3 +55,49 @@ fn step_eight(crc: u32, eight: &[u8]) -> u32 {
         ^ TABLES[1][usize::from(eight[6])]
         ^ TABLES[0][usize::from(eight[7])]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The definition, bit by bit.
+    fn reference(bytes: &[u8]) -> u32 {
+        let mut crc = !0;
+        for &byte in bytes {
+            crc ^= u32::from(byte);
+            for _ in 0..8 {
+                crc = if crc & 1 == 1 {
+                    (crc >> 1) ^ POLYNOMIAL
+                } else {
+                    crc >> 1
+                };
+            }
+        }
+        !crc
+    }
+
+    #[test]
+    fn known_values_match() {
+        for (text, expected) in [
+            ("", 0),
+            ("a", 0xe8b7_be43),
+            ("123456789", 0xcbf4_3926),
+            ("The quick brown fox jumps over the lazy dog", 0x414f_a339),
+        ] {
+            assert_eq!(crc32(text.as_bytes()), expected, "{text}");
+        }
+        assert_eq!(crc32(&[0; 32]), 0x190a_55ad);
+        assert_eq!(crc32(&[0xff; 32]), 0xff6c_ab0b);
+    }
+
+    #[test]
+    fn eight_at_a_time_equals_bit_by_bit_at_every_length_and_start() {
+        let bytes: Vec<u8> = (0..100u32).map(|n| (n * n * 37 + 11) as u8).collect();
+        for start in 0..9 {
+            for end in start..bytes.len() {
+                let part = &bytes[start..end];
+                assert_eq!(crc32(part), reference(part), "{start}..{end}");
+            }
+        }
+    }
+}

@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 /// Characters that take no column of their own: combining marks, joiners, selectors.
 /// In rising order, as [`WIDE`].
-const COMBINING: [(u32, u32); 25] = [
+const COMBINING: [(u32, u32); 26] = [
     (0x0300, 0x036f),
     (0x0483, 0x0489),
     (0x0591, 0x05bd),
@@ -33,6 +33,7 @@ const COMBINING: [(u32, u32); 25] = [
     (0x20d0, 0x20ff),
     (0xfe00, 0xfe0f),
     (0xfe20, 0xfe2f),
+    (0xe0100, 0xe01ef),
 ];
 
 /// Characters that take two columns: East Asian wide and full width, emoji.
@@ -148,4 +149,94 @@ fn char_width(char: char) -> usize {
 fn within(table: &[(u32, u32)], code: u32) -> bool {
     let at = table.partition_point(|&(_, last)| last < code);
     table.get(at).is_some_and(|&(first, _)| first <= code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_disturb_is_written_out() {
+        for (text, expected) in [
+            ("plain é 水 😀 \\ \"", "plain é 水 😀 \\ \""),
+            ("a\nb\r\tc\0", "a\\x0ab\\x0d\\x09c\\x00"),
+            (
+                "\u{1b}[31mred\u{1b}]0;title\u{7}",
+                "\\x1b[31mred\\x1b]0;title\\x07",
+            ),
+            (
+                "\u{7f}\u{80}\u{9b}\u{9f}\u{a0}",
+                "\\x7f\\x80\\x9b\\x9f\u{a0}",
+            ),
+            ("\u{61c}\u{200e}\u{200f}", "\\u{061c}\\u{200e}\\u{200f}"),
+            ("\u{2028}\u{2029}\u{feff}", "\\u{2028}\\u{2029}\\u{feff}"),
+            (
+                "\u{2027}\u{202f}\u{2065}\u{206a}",
+                "\u{2027}\u{202f}\u{2065}\u{206a}",
+            ),
+        ] {
+            assert_eq!(escape(text), expected);
+        }
+        for char in ('\u{202a}'..='\u{202e}').chain('\u{2066}'..='\u{2069}') {
+            let escaped = escape(char.encode_utf8(&mut [0; 4])).into_owned();
+            assert_eq!(escaped, format!("\\u{{{:04x}}}", u32::from(char)));
+        }
+    }
+
+    #[test]
+    fn harmless_text_is_not_copied_and_escaped_text_stays() {
+        assert!(matches!(escape("web-1 水"), Cow::Borrowed(_)));
+        let once = escape("\u{1b}\u{202e}").into_owned();
+        assert_eq!(escape(&once), once);
+    }
+
+    #[test]
+    fn widths_are_terminal_columns() {
+        for (text, expected) in [
+            ("", 0),
+            ("abc", 3),
+            ("é", 1),
+            ("e\u{301}", 1),
+            ("水曜", 4),
+            ("한글", 4),
+            ("ｆｕｌｌ", 8),
+            ("ﾊﾝｶｸ", 4),
+            ("😀", 2),
+            ("…µ▁█●─", 6),
+            ("a\u{200b}b\u{fe0f}", 2),
+            ("\u{e0100}", 0),
+        ] {
+            assert_eq!(width(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn tables_are_in_order() {
+        for table in [&COMBINING[..], &WIDE[..]] {
+            assert!(table.iter().all(|(first, last)| first <= last));
+            assert!(table.windows(2).all(|w| w[0].1 < w[1].0));
+        }
+    }
+
+    #[test]
+    fn fitting_pads_or_cuts_to_the_column() {
+        for (text, columns, expected) in [
+            ("abc", 5, "abc  "),
+            ("abc", 3, "abc"),
+            ("abcd", 3, "ab…"),
+            ("abcd", 1, "…"),
+            ("abcd", 0, ""),
+            ("", 0, ""),
+            ("", 2, "  "),
+            ("水曜日", 6, "水曜日"),
+            ("水曜日", 5, "水曜…"),
+            ("水曜日", 4, "水… "),
+            ("水曜日", 1, "…"),
+            ("e\u{301}e\u{301}e\u{301}", 2, "e\u{301}…"),
+        ] {
+            let fitted = fit(text, columns);
+            assert_eq!(fitted, expected);
+            assert_eq!(width(&fitted), columns, "{text}");
+        }
+    }
 }

@@ -4,15 +4,13 @@
 //! What is parsed here prints back to an equal value. Nothing is rounded on the way
 //! in; the short texts for tables say where they round. All clock times are UTC.
 
-use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::str::FromStr;
+mod address;
+
 use std::time::Duration;
 
 use crate::model::Wall;
 
-/// Longest host name, in bytes (RFC 1035, section 2.3.4, written out with dots).
-pub const HOST_LEN_MAX: usize = 253;
+pub use address::{HOST_LEN_MAX, HostPort};
 
 /// Units of a duration in falling order, in milliseconds.
 const DURATION_UNITS: [(&str, u64); 5] = [
@@ -105,76 +103,6 @@ pub fn size_text(bytes: u64) -> String {
     format!("{}{unit}", bytes / unit_bytes)
 }
 
-/// A host name or IP address, and a port from 1 to 65535, checked by parsing.
-///
-/// Written `HOST:PORT`, an IPv6 address in brackets: `[::1]:80`. A name is made of
-/// ASCII letters, digits, `-` and `_` in labels between dots; one whose last label is
-/// digits alone would be taken for an IPv4 address by resolvers and must be one.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct HostPort {
-    /// An IPv6 address without brackets, in its canonical form.
-    pub host: Box<str>,
-    /// Never 0.
-    pub port: u16,
-}
-
-impl HostPort {
-    /// The address to connect to when the host is an IP address, needing no resolver.
-    pub fn literal(&self) -> Option<SocketAddr> {
-        let ip: IpAddr = self.host.parse().ok()?;
-        Some(SocketAddr::new(ip, self.port))
-    }
-}
-
-impl FromStr for HostPort {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<HostPort, String> {
-        let expected = |what: &str| format!("expected HOST:PORT, {what}");
-        let (host, port) = text.rsplit_once(':').ok_or_else(|| expected("no port"))?;
-        let port = parse_port(port).ok_or_else(|| expected("a port from 1 to 65535"))?;
-        let host: Box<str> = match host.strip_prefix('[') {
-            Some(open) => {
-                let ip = open.strip_suffix(']').and_then(|ip| ip.parse().ok());
-                let ip: Ipv6Addr = ip.ok_or_else(|| expected("an IPv6 address in the brackets"))?;
-                ip.to_string().into()
-            }
-            None if host.contains(':') => return Err(expected("an IPv6 address in brackets")),
-            None if is_host(host) => host.into(),
-            None => return Err(expected("a host name or an IP address")),
-        };
-        Ok(HostPort { host, port })
-    }
-}
-
-fn parse_port(text: &str) -> Option<u16> {
-    let digits = !text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit());
-    text.parse().ok().filter(|_| digits)
-}
-
-fn is_host(host: &str) -> bool {
-    let labels = host.strip_suffix('.').unwrap_or(host);
-    let label = |l: &str| {
-        let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
-        !l.is_empty() && l.bytes().all(allowed)
-    };
-    let numeric = |l: &str| l.bytes().all(|b| b.is_ascii_digit());
-    host.len() <= HOST_LEN_MAX
-        && labels.split('.').all(label)
-        && (!labels.rsplit('.').next().is_some_and(numeric) || host.parse::<Ipv4Addr>().is_ok())
-}
-
-impl fmt::Display for HostPort {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let HostPort { host, port } = self;
-        if host.contains(':') {
-            f.pad(&format!("[{host}]:{port}"))
-        } else {
-            f.pad(&format!("{host}:{port}"))
-        }
-    }
-}
-
 /// Date and time in UTC with milliseconds, as RFC 3339: `2026-11-24T20:01:02.345Z`.
 pub fn timestamp(at: Wall) -> String {
     let (year, month, day) = civil(at.0 / 1000 / DAY_S);
@@ -246,4 +174,267 @@ pub fn count_text(n: u64) -> String {
         out.push(digit);
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read() {
+        for (text, ms) in [
+            ("250ms", 250),
+            ("10s", 10_000),
+            ("5m", 300_000),
+            ("1h30m", 5_400_000),
+            ("30d", 30 * 86_400_000),
+            ("1d2h3m4s5ms", 93_784_005),
+            ("0s", 0),
+            ("0d0ms", 0),
+            ("90m", 5_400_000),
+            ("1h90m", 9_000_000),
+            ("007s", 7_000),
+            ("18446744073709551615ms", u64::MAX),
+        ] {
+            assert_eq!(
+                parse_duration(text),
+                Ok(Duration::from_millis(ms)),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_duration_is_refused() {
+        for text in [
+            "",
+            " ",
+            "10",
+            "0",
+            "s",
+            "ms",
+            "10 s",
+            " 10s",
+            "10s ",
+            "10s\n",
+            "1h 30m",
+            "1h1h",
+            "5m1h",
+            "1ms1s",
+            "1s1s",
+            "-5s",
+            "+5s",
+            "1.5s",
+            "1,5s",
+            "٣s",
+            "１s",
+            "5S",
+            "5sec",
+            "5min",
+            "5us",
+            "5µs",
+            "1w",
+            "1y",
+            "1e3s",
+            "0x5s",
+            "1h30",
+            "h30m",
+            "10s5",
+            "1hm",
+            "1msm",
+            "5mss",
+            "18446744073709551616ms",
+            "18446744073709552s",
+            "213503982335d",
+            "99999999999999999999d",
+            "213503982334d23h",
+            "\"10s\"",
+            "10s\0",
+        ] {
+            let error = "expected a duration such as \"10s\"".to_string();
+            assert_eq!(parse_duration(text), Err(error), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn durations_are_written_and_read_back() {
+        for (ms, text) in [
+            (0, "0s"),
+            (1, "1ms"),
+            (1_000, "1s"),
+            (1_500, "1s500ms"),
+            (90_000, "1m30s"),
+            (3_600_000, "1h"),
+            (5_400_000, "1h30m"),
+            (86_400_000, "1d"),
+            (30 * 86_400_000, "30d"),
+            (86_400_001, "1d1ms"),
+            (u64::MAX, "213503982334d14h25m51s615ms"),
+        ] {
+            let d = Duration::from_millis(ms);
+            assert_eq!(duration_text(d), text);
+            assert_eq!(parse_duration(text), Ok(d));
+        }
+        assert_eq!(duration_text(Duration::from_micros(999)), "0s");
+        assert_eq!(duration_text(Duration::from_micros(2_999)), "2ms");
+        assert_eq!(
+            duration_text(Duration::MAX),
+            duration_text(Duration::from_millis(u64::MAX))
+        );
+    }
+
+    #[test]
+    fn sizes_are_read_and_written() {
+        for (text, bytes, written) in [
+            ("0", 0, "0B"),
+            ("512B", 512, "512B"),
+            ("512", 512, "512B"),
+            ("1024", 1024, "1KiB"),
+            ("64KiB", 65_536, "64KiB"),
+            ("1025B", 1025, "1025B"),
+            ("16MiB", 16 << 20, "16MiB"),
+            ("1GiB", 1 << 30, "1GiB"),
+            ("2048GiB", 2 << 40, "2048GiB"),
+            ("1536KiB", 1536 << 10, "1536KiB"),
+            ("17179869183GiB", u64::MAX - (1 << 30) + 1, "17179869183GiB"),
+            ("18446744073709551615", u64::MAX, "18446744073709551615B"),
+        ] {
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
+            assert_eq!(size_text(bytes), written);
+            assert_eq!(parse_size(written), Ok(bytes));
+        }
+        for text in [
+            "",
+            "B",
+            "KiB",
+            "1 KiB",
+            " 1",
+            "1 ",
+            "1kib",
+            "1KB",
+            "1K",
+            "1M",
+            "1.5MiB",
+            "-1",
+            "+1",
+            "1KiB1B",
+            "٣B",
+            "1e3",
+            "0x10",
+            "18446744073709551616",
+            "18014398509481984KiB",
+            "17179869184GiB",
+            "1TiB",
+        ] {
+            let error = "expected a size such as \"64MiB\"".to_string();
+            assert_eq!(parse_size(text), Err(error), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn times_are_utc() {
+        for (ms, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (1_763_820_000_123, "2025-11-22T14:00:00.123Z"),
+            (1_795_550_462_345, "2026-11-24T20:01:02.345Z"),
+            (951_782_399_999, "2000-02-28T23:59:59.999Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (951_868_800_000, "2000-03-01T00:00:00.000Z"),
+            (978_307_199_000, "2000-12-31T23:59:59.000Z"),
+            (1_709_164_800_000, "2024-02-29T00:00:00.000Z"),
+            (4_107_456_000_000, "2100-02-28T00:00:00.000Z"),
+            (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
+            (253_402_300_799_999, "9999-12-31T23:59:59.999Z"),
+        ] {
+            assert_eq!(timestamp(Wall(ms)), text, "{ms}");
+            assert_eq!(clock_text(Wall(ms)), &text[11..19]);
+        }
+        assert!(timestamp(Wall(u64::MAX)).ends_with("T14:25:51.615Z"));
+    }
+
+    #[test]
+    fn every_day_of_an_era_follows_the_one_before() {
+        let leap = |y: u64| y % 4 == 0 && (y % 100 != 0 || y % 400 == 0);
+        let (mut year, mut month, mut day) = (1970, 1, 1);
+        for days in 0..146_097 {
+            assert_eq!(civil(days), (year, month, day), "{days}");
+            let len = match month {
+                2 => 28 + u64::from(leap(year)),
+                4 | 6 | 9 | 11 => 30,
+                _ => 31,
+            };
+            day += 1;
+            if day > len {
+                (month, day) = (month + 1, 1);
+            }
+            if month > 12 {
+                (year, month) = (year + 1, 1);
+            }
+        }
+        assert_eq!((year, month, day), (2370, 1, 1));
+    }
+
+    #[test]
+    fn latencies_fit_six_characters() {
+        for (us, text) in [
+            (0, "0µs"),
+            (850, "850µs"),
+            (999, "999µs"),
+            (1_000, "1.0ms"),
+            (1_249, "1.2ms"),
+            (1_250, "1.3ms"),
+            (9_949, "9.9ms"),
+            (9_950, "10ms"),
+            (12_345, "12ms"),
+            (999_499, "999ms"),
+            (999_500, "1.0s"),
+            (3_000_121, "3.0s"),
+            (9_949_999, "9.9s"),
+            (9_950_000, "10s"),
+            (999_499_999, "999s"),
+            (999_500_000, "17m"),
+            (59_969_999_999, "999m"),
+            (59_970_000_000, "17h"),
+            (35_998_199_999_999, "9999h"),
+            (35_998_200_000_000, ">9999h"),
+            (u64::MAX, ">9999h"),
+        ] {
+            assert_eq!(latency_text(us), text, "{us}");
+            assert!(text.chars().count() <= 6);
+        }
+    }
+
+    #[test]
+    fn ages_fit_five_characters() {
+        for (s, text) in [
+            (0, "0s"),
+            (59, "59s"),
+            (60, "1m"),
+            (3_599, "59m"),
+            (3_600, "1h"),
+            (86_399, "23h"),
+            (86_400, "1d"),
+            (5 * 86_400, "5d"),
+            (9_999 * 86_400, "9999d"),
+            (u64::MAX, "9999d"),
+        ] {
+            assert_eq!(age_text(Duration::from_secs(s)), text, "{s}");
+        }
+        assert_eq!(age_text(Duration::from_millis(4_999)), "4s");
+    }
+
+    #[test]
+    fn counts_have_their_thousands_apart() {
+        for (n, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1_000, "1,000"),
+            (1_234, "1,234"),
+            (999_999, "999,999"),
+            (1_000_000, "1,000,000"),
+            (u64::MAX, "18,446,744,073,709,551,615"),
+        ] {
+            assert_eq!(count_text(n), text);
+        }
+    }
 }

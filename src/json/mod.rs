@@ -13,6 +13,9 @@ mod reader;
 mod value;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 use std::fmt;
 

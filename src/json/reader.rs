@@ -60,8 +60,8 @@ impl<'a> Reader<'a> {
         self.error_at(self.pos, text)
     }
 
-    /// Reads an object; `each` gets every key in order and must consume its value,
-    /// with exactly one call of the reader.
+    /// Reads an object; `each` gets every key in order and must consume its value
+    /// whole. Errors: the text's, and those of `each`.
     pub fn object(
         &mut self,
         mut each: impl FnMut(&mut Self, Cow<'a, str>) -> Result<()>,
@@ -72,8 +72,8 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Reads an array; `each` is called before every item and must consume it, with
-    /// exactly one call of the reader.
+    /// Reads an array; `each` is called before every item and must consume it whole.
+    /// Errors: the text's, and those of `each`.
     pub fn array(&mut self, mut each: impl FnMut(&mut Self) -> Result<()>) -> Result<()> {
         self.open(b'[', "expected a list")?;
         if !self.take(b']') {
@@ -417,4 +417,180 @@ fn unescape_unicode(escape: &str) -> (char, usize) {
 fn hex_unit(text: &str) -> Option<u32> {
     let digits = text.strip_prefix("\\u")?.get(..4)?;
     u32::from_str_radix(digits, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error_of(text: &[u8]) -> (usize, String) {
+        let mut reader = Reader::new(text);
+        let error = reader.skip().and_then(|()| reader.end()).unwrap_err();
+        (error.at, error.to_string())
+    }
+
+    #[test]
+    fn errors_say_what_and_where() {
+        for (text, at, expected) in [
+            ("", 0, "unexpected end"),
+            ("  ", 2, "unexpected end"),
+            ("?", 0, "expected a value"),
+            ("[1,2", 4, "unexpected end"),
+            ("[1 2]", 3, "expected ',' or ']'"),
+            ("[1, ]", 4, "trailing comma"),
+            ("[,1]", 1, "expected a value"),
+            ("{\"a\" 1}", 5, "expected ':'"),
+            ("{\"a\":1 \"b\":2}", 7, "expected ',' or '}'"),
+            ("{\"a\":1,}", 7, "trailing comma"),
+            ("{a:1}", 1, "expected a key in quotes"),
+            ("{\"a\":}", 5, "expected a value"),
+            ("[tru]", 1, "expected a value"),
+            ("NaN", 0, "expected a value"),
+            (" 1 x", 3, "text after the value"),
+            ("[01]", 1, "number with a leading zero"),
+            ("[-01]", 1, "number with a leading zero"),
+            ("[-]", 2, "expected a digit after '-'"),
+            ("[1.]", 3, "expected a digit after '.'"),
+            ("[1e+]", 4, "expected a digit in the exponent"),
+            ("[\"ab", 1, "unterminated string"),
+            ("[\"ab\\", 4, "unterminated string"),
+            ("\"a\tb\"", 2, "control character in string"),
+            ("\"a\\x\"", 2, "unknown escape in string"),
+            ("\"a\\u12g4\"", 2, "expected four hex digits after \\u"),
+            ("\u{feff}1", 0, "byte order mark"),
+        ] {
+            assert_eq!(
+                error_of(text.as_bytes()),
+                (at, expected.to_string()),
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_are_named_where_they_stand() {
+        for (text, at) in [
+            (&b"\xff"[..], 0),
+            (b"1 \xff", 2),
+            (b"[1\xff]", 2),
+            (b"\"ab\xed\xa0\x80\"", 3),
+            (b"\"ab\\\xff\"", 4),
+            (b"{\"\xc3\":1}", 2),
+        ] {
+            assert_eq!(
+                error_of(text),
+                (at, "invalid utf-8".to_string()),
+                "{}",
+                text.escape_ascii()
+            );
+        }
+    }
+
+    #[test]
+    fn wrong_types_are_named() {
+        type Ask = fn(&mut Reader<'_>) -> Result<()>;
+        let string: Ask = |r| r.string().map(drop);
+        let number: Ask = |r| r.u64().map(drop);
+        let bool: Ask = |r| r.bool().map(drop);
+        let list: Ask = |r| r.array(Reader::skip);
+        let object: Ask = |r| r.object(|r, _| r.skip());
+        for (ask, text, expected) in [
+            (string, "7", "expected a string"),
+            (string, "", "unexpected end"),
+            (number, "\"7\"", "expected a number"),
+            (number, "7.0", "expected a whole number"),
+            (number, "-7", "expected a whole number"),
+            (number, "7e0", "expected a whole number"),
+            (number, "18446744073709551616", "number too large"),
+            (number, "00", "number with a leading zero"),
+            (bool, "1", "expected true or false"),
+            (bool, "folse", "expected a value"),
+            (list, "{}", "expected a list"),
+            (object, "[]", "expected an object"),
+        ] {
+            let error = ask(&mut Reader::new(text.as_bytes())).unwrap_err();
+            assert_eq!(
+                (error.at, error.to_string()),
+                (0, expected.to_string()),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_object_is_read_key_by_key() {
+        let text =
+            br#" { "seq" : 18446744073709551615, "ok":true, "more":[1,{"x":null}], "t":"a\tb" } "#;
+        let mut reader = Reader::new(text);
+        assert_eq!(reader.at(), 1);
+        let (mut seq, mut ok, mut t, mut other) = (0, false, Cow::Borrowed(""), Vec::new());
+        let read = reader.object(|r, key| {
+            match key.as_ref() {
+                "seq" => seq = r.u64()?,
+                "ok" => ok = r.bool()?,
+                "t" => t = r.string()?,
+                _ => {
+                    other.push((r.at(), key));
+                    r.skip()?;
+                }
+            }
+            Ok(())
+        });
+        assert_eq!(read, Ok(()));
+        assert_eq!(reader.end(), Ok(()));
+        assert_eq!((seq, ok, t.as_ref()), (u64::MAX, true, "a\tb"));
+        assert_eq!(other, [(51, Cow::Borrowed("more"))]);
+    }
+
+    #[test]
+    fn a_callers_error_stops_the_reading() {
+        let mut seen = 0;
+        let mut reader = Reader::new(b"[1, 2, 3]");
+        let error = reader.array(|r| {
+            seen += 1;
+            if seen == 2 {
+                Err(r.error("no twos"))
+            } else {
+                r.skip()
+            }
+        });
+        let error = error.unwrap_err();
+        assert_eq!((error.at, error.text.as_ref(), seen), (4, "no twos", 2));
+    }
+
+    #[test]
+    fn only_strings_with_escapes_are_copied() {
+        let strings = |text: &'static str| Reader::new(text.as_bytes()).string().unwrap();
+        assert!(matches!(strings("\"水 plain\""), Cow::Borrowed("水 plain")));
+        let escaped = strings(r#""\"\\\/\b\f\n\r\t\u00e9\ud83d\ude00\u0000.""#);
+        assert!(matches!(escaped, Cow::Owned(_)));
+        assert_eq!(escaped, "\"\\/\u{8}\u{c}\n\r\té😀\0.");
+    }
+
+    #[test]
+    fn surrogates_pair_up_to_the_edges_of_their_ranges() {
+        for (text, expected) in [
+            (r#""\ud800\udc00""#, "\u{10000}"),
+            (r#""\ud800\udfff""#, "\u{103ff}"),
+            (r#""\udbff\udc00""#, "\u{10fc00}"),
+            (r#""\udbff\udfff""#, "\u{10ffff}"),
+            (r#""\ud7ff\ue000""#, "\u{d7ff}\u{e000}"),
+            (r#""\udbff\udbff""#, "\u{fffd}\u{fffd}"),
+            (r#""\udbff\ue000""#, "\u{fffd}\u{e000}"),
+            (r#""\udc00\udc00""#, "\u{fffd}\u{fffd}"),
+        ] {
+            assert_eq!(Reader::new(text.as_bytes()).string().unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn depth_ends_at_its_limit_and_counts_only_what_is_open() {
+        let nested = |n: usize| format!("[{}{}, {{}}, [[]]]", "[".repeat(n - 1), "]".repeat(n - 1));
+        let ok = nested(DEPTH_MAX);
+        assert!(Reader::new(ok.as_bytes()).value().is_ok());
+        assert_eq!(
+            error_of(nested(DEPTH_MAX + 1).as_bytes()),
+            (DEPTH_MAX, "nested deeper than 32".to_string())
+        );
+    }
 }

@@ -148,3 +148,90 @@ fn brief_char(char: char) -> String {
         _ => text::escape(char.encode_utf8(&mut [0; 4])).into_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accessors_answer_only_for_their_kind() {
+        let text = br#"{"n":7,"s":"x","b":true,"l":[1,2],"o":{"k":null},"n":8}"#;
+        let value = parse(text).unwrap();
+        let get = |key| value.get(key).unwrap();
+        assert_eq!(get("n").u64(), Some(8), "the last of duplicates");
+        assert_eq!(value.object().unwrap()[0].value.u64(), Some(7));
+        assert_eq!(
+            (get("s").str(), get("s").u64(), get("s").f64()),
+            (Some("x"), None, None)
+        );
+        assert_eq!((get("b").bool(), get("n").bool()), (Some(true), None));
+        assert_eq!(get("l").array().unwrap()[1].u64(), Some(2));
+        assert_eq!((get("n").str(), get("o").array().is_none()), (None, true));
+        assert_eq!(get("o").get("k").unwrap().kind, Kind::Null);
+        assert_eq!((value.get("none"), get("l").get("k")), (None, None));
+    }
+
+    #[test]
+    fn numbers_are_exact_or_none() {
+        for (text, whole, float) in [
+            ("7", Some(7), Some(7.0)),
+            ("0", Some(0), Some(0.0)),
+            (
+                "18446744073709551615",
+                Some(u64::MAX),
+                Some(18446744073709551615.0),
+            ),
+            ("18446744073709551616", None, Some(18446744073709551616.0)),
+            ("-1", None, Some(-1.0)),
+            ("-0", None, Some(-0.0)),
+            ("7.0", None, Some(7.0)),
+            ("1e3", None, Some(1000.0)),
+            ("1e308", None, Some(1e308)),
+            ("1e309", None, None),
+            ("-1e309", None, None),
+            ("5e-324", None, Some(5e-324)),
+        ] {
+            let value = parse(text.as_bytes()).unwrap();
+            assert_eq!((value.u64(), value.f64()), (whole, float), "{text}");
+        }
+    }
+
+    #[test]
+    fn values_and_keys_know_where_they_stand() {
+        let value = parse(b" {\"a\": [10,  null], \"b\": \"x\"}").unwrap();
+        let members = value.object().unwrap();
+        let items = members[0].value.array().unwrap();
+        assert_eq!((value.at, members[0].at, members[0].value.at), (1, 2, 7));
+        assert_eq!((items[0].at, items[1].at), (8, 13));
+        assert_eq!((members[1].at, members[1].value.at), (20, 25));
+    }
+
+    #[test]
+    fn brief_names_what_was_found() {
+        let x = |n: usize| "x".repeat(n);
+        for (text, expected) in [
+            ("10", "10".to_string()),
+            ("-1.5e3", "-1.5e3".to_string()),
+            ("true", "true".to_string()),
+            ("null", "null".to_string()),
+            ("[1]", "a list".to_string()),
+            ("{}", "an object".to_string()),
+            ("\"abc\"", "\"abc\"".to_string()),
+            (r#""a\"b\\c""#, r#""a\"b\\c""#.to_string()),
+            (r#""\u001b[2J\u202e""#, r#""\x1b[2J\u{202e}""#.to_string()),
+            (&format!("\"{}\"", x(38)), format!("\"{}\"", x(38))),
+            (&format!("\"{}\"", x(39)), format!("\"{}…\"", x(37))),
+            (&format!("\"{}\\n\"", x(36)), format!("\"{}…\"", x(36))),
+            (
+                &format!("\"{}\"", "水".repeat(99)),
+                format!("\"{}…\"", "水".repeat(37)),
+            ),
+            (&"1".repeat(40), "1".repeat(40)),
+            (&"1".repeat(41), format!("{}…", "1".repeat(39))),
+        ] {
+            let brief = parse(text.as_bytes()).unwrap().brief();
+            assert_eq!(brief, expected, "{text}");
+            assert!(brief.chars().count() <= BRIEF_LEN_MAX);
+        }
+    }
+}

@@ -186,3 +186,98 @@ fn separate(out: &mut String, empty: &mut bool) {
         out.push(',');
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_and_arrays_are_compact_and_in_order() {
+        let mut out = "before ".to_string();
+        object(&mut out, |o| {
+            o.str("s", "x").u64("u", u64::MAX).f64("f", 0.5);
+            o.bool("t", true).bool("n", false).null("0");
+            o.object("o", |_| {}).array("a", |a| {
+                a.str("y").u64(0).f64(-1.0).raw("[1]");
+                a.object(|o| {
+                    o.raw("r", "{\"k\":1}");
+                });
+                a.array(|_| {});
+            });
+        });
+        assert_eq!(
+            out,
+            concat!(
+                r#"before {"s":"x","u":18446744073709551615,"f":0.5,"t":true,"n":false,"0":null,"#,
+                r#""o":{},"a":["y",0,-1,[1],{"r":{"k":1}},[]]}"#
+            )
+        );
+    }
+
+    #[test]
+    fn strings_escape_what_they_must_and_no_more() {
+        for (text, expected) in [
+            ("", r#""""#),
+            ("plain", r#""plain""#),
+            ("\"", r#""\"""#),
+            ("a\\b/c", r#""a\\b/c""#),
+            ("\n\r\t", r#""\n\r\t""#),
+            (
+                "\0\u{8}\u{c}\u{1b}\u{1f} ",
+                r#""\u0000\u0008\u000c\u001b\u001f ""#,
+            ),
+            ("é水😀\u{7f}\u{2028}", "\"é水😀\u{7f}\u{2028}\""),
+        ] {
+            let mut out = String::new();
+            string(&mut out, text);
+            assert_eq!(out, expected);
+        }
+    }
+
+    #[test]
+    fn keys_are_escaped_too() {
+        let mut out = String::new();
+        object(&mut out, |o| {
+            o.u64("a\"\n", 1);
+        });
+        assert_eq!(out, r#"{"a\"\n":1}"#);
+    }
+
+    #[test]
+    fn whole_numbers_have_all_their_digits() {
+        for n in [0, 9, 10, 99, 100, 1_763_820_000_123, u64::MAX - 1, u64::MAX] {
+            let mut out = String::new();
+            push_u64(&mut out, n);
+            assert_eq!(out, n.to_string());
+        }
+    }
+
+    #[test]
+    fn floats_read_back_as_the_same_number() {
+        for (value, expected) in [
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (1.0, "1"),
+            (0.1, "0.1"),
+            (-2.5, "-2.5"),
+            (1e-5, "0.00001"),
+            (1e-6, "1e-6"),
+            (1e15, "1000000000000000"),
+            (1e16, "1e16"),
+            (f64::MAX, "1.7976931348623157e308"),
+            (5e-324, "5e-324"),
+            (f64::NAN, "null"),
+            (f64::INFINITY, "null"),
+            (f64::NEG_INFINITY, "null"),
+        ] {
+            let mut out = String::new();
+            push_f64(&mut out, value);
+            assert_eq!(out, expected);
+            let read = super::super::parse(out.as_bytes()).unwrap().f64();
+            assert_eq!(
+                read.map(f64::to_bits),
+                Some(value.to_bits()).filter(|_| value.is_finite())
+            );
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Where to connect to: a host and a port, as text. An address that was parsed is
+//! fit to dial or to hand to a resolver; whether anything answers is not asked here.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
+
+/// Longest host name, in bytes (RFC 1035, section 2.3.4, written out with dots).
+pub const HOST_LEN_MAX: usize = 253;
+
+/// A host name or IP address, and a port from 1 to 65535, checked by parsing.
+///
+/// Written `HOST:PORT`, an IPv6 address in brackets: `[::1]:80`. A name is made of
+/// ASCII letters, digits, `-` and `_` in labels between dots; one whose last label is
+/// digits alone would be taken for an IPv4 address by resolvers and must be one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostPort {
+    /// An IPv6 address without brackets, in its canonical form.
+    pub host: Box<str>,
+    /// Never 0.
+    pub port: u16,
+}
+
+impl HostPort {
+    /// The address to connect to when the host is an IP address, needing no resolver.
+    pub fn literal(&self) -> Option<SocketAddr> {
+        let ip: IpAddr = self.host.parse().ok()?;
+        Some(SocketAddr::new(ip, self.port))
+    }
+}
+
+impl FromStr for HostPort {
+    /// What was expected, for people.
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<HostPort, String> {
+        let expected = |what: &str| format!("expected HOST:PORT {what}");
+        let (host, port) = text
+            .rsplit_once(':')
+            .ok_or_else(|| expected("such as \"10.0.0.7:443\""))?;
+        let port = parse_port(port).ok_or_else(|| expected("with a port from 1 to 65535"))?;
+        let host: Box<str> = match host.strip_prefix('[') {
+            Some(open) => {
+                let ip = open.strip_suffix(']').and_then(|ip| ip.parse().ok());
+                let ip: Ipv6Addr =
+                    ip.ok_or_else(|| expected("with an IPv6 address in the brackets"))?;
+                ip.to_string().into()
+            }
+            None if host.contains(':') => return Err(expected("with an IPv6 address in brackets")),
+            None if is_host(host) => host.into(),
+            None => return Err(expected("with a host name or an IP address")),
+        };
+        Ok(HostPort { host, port })
+    }
+}
+
+fn parse_port(text: &str) -> Option<u16> {
+    let digits = !text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit());
+    text.parse().ok().filter(|&port| digits && port != 0)
+}
+
+fn is_host(host: &str) -> bool {
+    let labels = host.strip_suffix('.').unwrap_or(host);
+    let label = |l: &str| {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+        !l.is_empty() && l.bytes().all(allowed)
+    };
+    let numeric = |l: &str| l.bytes().all(|b| b.is_ascii_digit());
+    host.len() <= HOST_LEN_MAX
+        && labels.split('.').all(label)
+        && (!labels.rsplit('.').next().is_some_and(numeric) || host.parse::<Ipv4Addr>().is_ok())
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let HostPort { host, port } = self;
+        if host.contains(':') {
+            f.pad(&format!("[{host}]:{port}"))
+        } else {
+            f.pad(&format!("{host}:{port}"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_and_written() {
+        let name_253 = format!(
+            "{}.{}.{}.{}",
+            "a".repeat(63),
+            "b".repeat(63),
+            "c".repeat(63),
+            "d".repeat(61)
+        );
+        let name_253_port = format!("{name_253}:1");
+        for (text, host, port, written) in [
+            ("127.0.0.1:80", "127.0.0.1", 80, "127.0.0.1:80"),
+            (
+                "www.example.org:443",
+                "www.example.org",
+                443,
+                "www.example.org:443",
+            ),
+            ("example.org.:443", "example.org.", 443, "example.org.:443"),
+            ("localhost:65535", "localhost", 65535, "localhost:65535"),
+            ("A_b-c.x1:1", "A_b-c.x1", 1, "A_b-c.x1:1"),
+            ("4you.2go:1", "4you.2go", 1, "4you.2go:1"),
+            ("[::1]:80", "::1", 80, "[::1]:80"),
+            (
+                "[2001:DB8:0:0::1]:80",
+                "2001:db8::1",
+                80,
+                "[2001:db8::1]:80",
+            ),
+            (
+                "[::ffff:10.0.0.7]:22",
+                "::ffff:10.0.0.7",
+                22,
+                "[::ffff:10.0.0.7]:22",
+            ),
+            (&name_253_port, &name_253, 1, &name_253_port),
+        ] {
+            let address: HostPort = text.parse().unwrap();
+            assert_eq!(
+                (address.host.as_ref(), address.port),
+                (host, port),
+                "{text}"
+            );
+            assert_eq!(address.to_string(), written);
+            assert_eq!(written.parse(), Ok(address));
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        let name_254 = format!("{}:1", "a".repeat(HOST_LEN_MAX + 1));
+        for text in [
+            "",
+            ":",
+            "host",
+            "host:",
+            ":80",
+            "[]:80",
+            "host:0",
+            "host:00",
+            "host:65536",
+            "host:99999999999",
+            "host:+80",
+            "host:-1",
+            "host:080",
+            "host: 80",
+            "host:80 ",
+            " host:80",
+            "ho st:80",
+            "host:٣",
+            "host:80\n",
+            "ho\u{1b}st:80",
+            "ho\0st:80",
+            "host:http",
+            "a:b:80",
+            "::1:80",
+            "::1",
+            "[::1]",
+            "[::1]80",
+            "[::1:80",
+            "::1]:80",
+            "[::1]]:80",
+            "[[::1]]:80",
+            "[::g]:80",
+            "[1:2:3]:80",
+            "[::1%eth0]:80",
+            "[127.0.0.1]:80",
+            "[host]:80",
+            "10.0.0.256:80",
+            "1.2.3:80",
+            "1.2.3.4.5:80",
+            "010.0.0.1:80",
+            "1234:80",
+            "1.2.3.4.:80",
+            ".:80",
+            "..:80",
+            ".a:80",
+            "a..b:80",
+            "a...:80",
+            "é.org:80",
+            "ho/st:80",
+            "user@host:80",
+            "http://host:80",
+            "host:80/",
+            "*:80",
+            "host:80:90",
+            &name_254,
+        ] {
+            let error = text.parse::<HostPort>().unwrap_err();
+            assert!(
+                error.starts_with("expected HOST:PORT "),
+                "{text:?}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn address_errors_say_what_is_wrong() {
+        for (text, expected) in [
+            ("host", "expected HOST:PORT such as \"10.0.0.7:443\""),
+            ("host:0", "expected HOST:PORT with a port from 1 to 65535"),
+            (
+                "::1:80",
+                "expected HOST:PORT with an IPv6 address in brackets",
+            ),
+            (
+                "[::g]:80",
+                "expected HOST:PORT with an IPv6 address in the brackets",
+            ),
+            (
+                ":80",
+                "expected HOST:PORT with a host name or an IP address",
+            ),
+        ] {
+            assert_eq!(text.parse::<HostPort>(), Err(expected.to_string()));
+        }
+    }
+
+    #[test]
+    fn only_ip_addresses_are_literal() {
+        for (text, expected) in [
+            ("127.0.0.1:80", Some("127.0.0.1:80")),
+            ("[fe80::1]:80", Some("[fe80::1]:80")),
+            ("localhost:80", None),
+            ("127.0.0.1.example.org:80", None),
+        ] {
+            let literal = text.parse::<HostPort>().unwrap().literal();
+            assert_eq!(literal, expected.map(|a| a.parse().unwrap()), "{text}");
+        }
+    }
+}
