@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::units::HostPort;
+pub use crate::units::{Mono, Wall, micros};
 
 /// Longest name of a target, agent or manager, in bytes.
 pub const NAME_LEN_MAX: usize = 128;
@@ -101,31 +102,6 @@ impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)
     }
-}
-
-/// Wall time: Unix milliseconds. Steps when the host's clock is set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Wall(pub u64);
-
-/// Monotonic time: microseconds since this process's start. Never steps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Mono(pub u64);
-
-impl Mono {
-    /// This time plus `d`.
-    pub fn after(self, d: Duration) -> Mono {
-        Mono(self.0.saturating_add(micros(d)))
-    }
-
-    /// How long from `earlier` to this time; zero when it lies ahead.
-    pub fn since(self, earlier: Mono) -> Duration {
-        Duration::from_micros(self.0.saturating_sub(earlier.0))
-    }
-}
-
-/// A duration in whole microseconds.
-pub fn micros(d: Duration) -> u64 {
-    u64::try_from(d.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Something an agent probes: where, how often, for how long at most.

@@ -8,9 +8,32 @@ mod address;
 
 use std::time::Duration;
 
-use crate::model::Wall;
-
 pub use address::{HOST_LEN_MAX, HostPort};
+
+/// Wall time: Unix milliseconds. Steps when the host's clock is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Wall(pub u64);
+
+/// Monotonic time: microseconds since this process's start. Never steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Mono(pub u64);
+
+impl Mono {
+    /// This time plus `d`.
+    pub fn after(self, d: Duration) -> Mono {
+        Mono(self.0.saturating_add(micros(d)))
+    }
+
+    /// How long from `earlier` to this time; zero when it lies ahead.
+    pub fn since(self, earlier: Mono) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// A duration in whole microseconds.
+pub fn micros(d: Duration) -> u64 {
+    u64::try_from(d.as_micros()).unwrap_or(u64::MAX)
+}
 
 /// Units of a duration in falling order, in milliseconds.
 const DURATION_UNITS: [(&str, u64); 5] = [
