@@ -60,13 +60,37 @@ impl std::borrow::Borrow<str> for Name {
     }
 }
 
-/// A random 64-bit identity, written as 16 hex digits: an agent, a manager, or one process's instance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Id(pub u64);
+/// Declares 64 bits written as 16 lower-case hex digits.
+macro_rules! hex64 {
+    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub u64);
 
-/// One run of an agent on its data directory, written as 16 hex digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Epoch(pub u64);
+        impl FromStr for $name {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<$name, String> {
+                parse_hex(text).map($name)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:016x}", self.0)
+            }
+        }
+    )*};
+}
+
+hex64! {
+    /// A random identity: an agent, a manager, or one process's instance.
+    Id;
+    /// One run of an agent on its data directory.
+    Epoch;
+    /// What a configuration says: the first 64 bits of its SHA-256.
+    ContentHash;
+}
 
 fn parse_hex(text: &str) -> Result<u64, String> {
     let digits = text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
@@ -76,32 +100,15 @@ fn parse_hex(text: &str) -> Result<u64, String> {
     }
 }
 
-impl FromStr for Id {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Id, String> {
-        parse_hex(text).map(Id)
-    }
-}
-
-impl FromStr for Epoch {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Epoch, String> {
-        parse_hex(text).map(Epoch)
-    }
-}
-
-impl fmt::Display for Id {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
-    }
-}
-
-impl fmt::Display for Epoch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
-    }
+/// A configuration's name: who made it, which of theirs it is, and what it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revision {
+    /// The manager that owns the agent's configuration.
+    pub owner: Id,
+    pub owner_name: Name,
+    /// Rises with each change by that owner.
+    pub counter: u64,
+    pub hash: ContentHash,
 }
 
 /// Something an agent probes: where, how often, for how long at most.
