@@ -1,1 +1,0 @@
-//! The fleet file and the model it describes.

@@ -1,0 +1,165 @@
+//! What travels to an agent: its targets with every default filled in. The agent
+//! trusts none of it and checks the whole again, one target in memory at a time,
+//! for its host may be small.
+
+use std::time::Duration;
+
+use super::fields::{BLANK, Key, Notes, Path, Presence, Problem, Spot, quoted};
+use super::{TARGETS_MAX, interval, retries, timeout};
+use crate::json::{self, Reader, SyntaxError};
+use crate::model::Target;
+use crate::units::duration_text;
+
+static TARGET: [Key<Target>; 5] = [
+    Key {
+        name: "name",
+        presence: Presence::Required,
+        read: |target, spot| {
+            if let Some(name) = spot.name() {
+                target.name = name;
+                let name = target.name.to_string();
+                spot.unique("targets", |notes| &mut notes.targets, name);
+            }
+        },
+        write: |target| Some(format!("\"{}\"", target.name)),
+    },
+    Key {
+        name: "address",
+        presence: Presence::Required,
+        read: |target, spot| {
+            if let Some(address) = spot.address() {
+                target.address = address;
+            }
+        },
+        write: |target| Some(format!("\"{}\"", target.address)),
+    },
+    Key {
+        name: "interval_ms",
+        presence: Presence::Required,
+        read: |target, spot| read_ms(&mut target.interval, spot, interval),
+        write: |target| Some(target.interval.as_millis().to_string()),
+    },
+    Key {
+        name: "timeout_ms",
+        presence: Presence::Required,
+        read: |target, spot| read_ms(&mut target.timeout, spot, timeout),
+        write: |target| Some(target.timeout.as_millis().to_string()),
+    },
+    Key {
+        name: "retries",
+        presence: Presence::Required,
+        read: |target, spot| target.retries = spot.number(retries).unwrap_or_default(),
+        write: |target| Some(target.retries.to_string()),
+    },
+];
+
+fn read_ms(
+    into: &mut Duration,
+    spot: &mut Spot<'_, '_>,
+    check: fn(Duration) -> Result<Duration, String>,
+) {
+    let whole = |ms: Option<u64>| ms.ok_or_else(|| "expected whole milliseconds".to_string());
+    if let Some(d) = spot.number(|ms| check(Duration::from_millis(whole(ms)?))) {
+        *into = d;
+    }
+}
+
+/// The configuration of an agent with these targets, in the order given: compact
+/// JSON, the same text for the same targets.
+pub fn agent_config_json(targets: &[Target]) -> String {
+    let mut out = String::new();
+    json::object(&mut out, |config| {
+        config.array("targets", |list| {
+            for target in targets {
+                list.object(|object| {
+                    for key in &TARGET {
+                        if let Some(text) = (key.write)(target) {
+                            object.raw(key.name, &text);
+                        }
+                    }
+                });
+            }
+        });
+    });
+    out
+}
+
+/// Reads what [`agent_config_json`] writes, checking all of it. Errors: as for
+/// [`super::parse_fleet`].
+pub fn parse_agent_config(text: &[u8]) -> Result<Vec<Target>, Vec<Problem>> {
+    let mut notes = Notes::default();
+    match read(text, &mut notes) {
+        Ok(targets) => notes.problems.verdict(text, targets),
+        Err(error) => Err(vec![Problem::syntax(text, &error)]),
+    }
+}
+
+fn read(text: &[u8], notes: &mut Notes) -> Result<Vec<Target>, SyntaxError> {
+    let mut reader = Reader::new(text);
+    let start = reader.at();
+    let mut targets = None;
+    reader.object(|reader, key| {
+        if key == "targets" && targets.is_none() {
+            targets = Some(read_targets(reader, notes)?);
+            return Ok(());
+        }
+        let text = || match &*key {
+            "targets" => "\"targets\" is given twice".to_string(),
+            _ => format!("unknown key {}", quoted(&key)),
+        };
+        notes.problems.add(reader.at(), &Path::Root, text);
+        reader.skip()
+    })?;
+    reader.end()?;
+    if targets.is_none() {
+        let text = || "\"targets\" is missing".to_string();
+        notes.problems.add(start, &Path::Root, text);
+    }
+    Ok(targets.unwrap_or_default())
+}
+
+fn read_targets(reader: &mut Reader<'_>, notes: &mut Notes) -> Result<Vec<Target>, SyntaxError> {
+    let list = Path::Key(&Path::Root, "targets");
+    let at = reader.at();
+    let mut targets = Vec::new();
+    let mut count = 0;
+    reader.array(|reader| {
+        let value = reader.value()?;
+        if count < TARGETS_MAX {
+            let path = Path::Index(&list, count);
+            targets.push(read_target(&mut Spot {
+                value: &value,
+                path,
+                notes,
+            }));
+        }
+        count += 1;
+        Ok(())
+    })?;
+    if count > TARGETS_MAX {
+        let text = || format!("expected at most {TARGETS_MAX} entries, found {count}");
+        notes.problems.add(at, &list, text);
+    }
+    Ok(targets)
+}
+
+fn read_target(spot: &mut Spot<'_, '_>) -> Target {
+    let mut target = Target {
+        name: BLANK.0.clone(),
+        address: BLANK.1.clone(),
+        interval: Duration::ZERO,
+        timeout: Duration::ZERO,
+        retries: 0,
+    };
+    spot.object(&mut target, &TARGET);
+    let (timeout, interval) = (target.timeout, target.interval);
+    if let Some(value) = spot.value.get("timeout_ms") {
+        // Zero means that the interval could not be read, which is reported already.
+        if timeout > interval && !interval.is_zero() {
+            let (timeout, interval) = (duration_text(timeout), duration_text(interval));
+            spot.below("timeout_ms", value)
+                .problem(|| format!("{timeout} is longer than the interval of {interval}"));
+        }
+    }
+    target
+}

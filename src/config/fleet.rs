@@ -1,0 +1,422 @@
+//! The fleet file and its model. What a person may write, key by key, with each
+//! key's reading beside its writing; the rules that join keys follow the tables.
+//! Whatever [`parse_fleet`] returns is valid; a model built by hand is checked by
+//! [`Fleet::problems`], which writes it and reads it again.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use super::fields::{BLANK, Key, Notes, Path, Presence, Problem, Seen, Spot, nearest, quoted};
+use super::{
+    AGENTS_MAX, FLEET_BYTES_MAX, INTERVAL_DEFAULT, RETRIES_DEFAULT, TARGETS_MAX, TIMEOUT_DEFAULT,
+    interval, retries, timeout,
+};
+use crate::json::{self, SyntaxError};
+use crate::model::{Name, Target};
+use crate::units::{HostPort, duration_text, size_text};
+
+/// All that is monitored, and from where.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Fleet {
+    pub agents: Vec<FleetAgent>,
+    pub defaults: Defaults,
+    pub targets: Vec<FleetTarget>,
+}
+
+/// A place to probe from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FleetAgent {
+    pub name: Name,
+    /// Where the manager connects to.
+    pub address: HostPort,
+}
+
+/// What holds for targets that do not say otherwise.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Defaults {
+    pub interval: Option<Duration>,
+    pub timeout: Option<Duration>,
+    pub retries: Option<u32>,
+}
+
+/// A service to probe, as written: `None` where the defaults are to be used.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FleetTarget {
+    pub name: Name,
+    pub address: HostPort,
+    pub interval: Option<Duration>,
+    pub timeout: Option<Duration>,
+    pub retries: Option<u32>,
+    /// Who probes it; `None` means all agents.
+    pub agents: Option<Vec<Name>>,
+}
+
+/// In the order of reading: a target's checks need the agents and the defaults.
+static FLEET: [Key<Fleet>; 3] = [
+    Key {
+        name: "agents",
+        presence: Presence::Optional,
+        read: |fleet, spot| match spot.list(AGENTS_MAX, read_agent) {
+            Some(agents) => fleet.agents = agents,
+            None => spot.notes.agents_unreadable = true,
+        },
+        write: |fleet| Some(spread_list(&fleet.agents, &AGENT)),
+    },
+    Key {
+        name: "defaults",
+        presence: Presence::Optional,
+        read: |fleet, spot| read_defaults(&mut fleet.defaults, spot),
+        write: |fleet| {
+            let given = fleet.defaults != Defaults::default();
+            given.then(|| spread_object(&fleet.defaults, &DEFAULTS))
+        },
+    },
+    Key {
+        name: "targets",
+        presence: Presence::Optional,
+        read: |fleet, spot| {
+            fleet.targets = spot.list(TARGETS_MAX, read_target).unwrap_or_default();
+        },
+        write: |fleet| Some(spread_list(&fleet.targets, &TARGET)),
+    },
+];
+
+static AGENT: [Key<FleetAgent>; 2] = [
+    Key {
+        name: "name",
+        presence: Presence::Required,
+        read: |agent, spot| read_name(&mut agent.name, spot, "agents", |notes| &mut notes.agents),
+        write: |agent| Some(string(agent.name.as_str())),
+    },
+    Key {
+        name: "address",
+        presence: Presence::Required,
+        read: |agent, spot| {
+            if let Some(address) = spot.address() {
+                let text = address.to_string().to_ascii_lowercase();
+                spot.unique("agents", |notes| &mut notes.agent_addresses, text);
+                agent.address = address;
+            }
+        },
+        write: |agent| Some(string(&agent.address.to_string())),
+    },
+];
+
+static DEFAULTS: [Key<Defaults>; 3] = [
+    Key {
+        name: "interval",
+        presence: Presence::Optional,
+        read: |defaults, spot| defaults.interval = spot.duration(interval),
+        write: |defaults| defaults.interval.map(duration),
+    },
+    Key {
+        name: "timeout",
+        presence: Presence::Optional,
+        read: |defaults, spot| defaults.timeout = spot.duration(timeout),
+        write: |defaults| defaults.timeout.map(duration),
+    },
+    Key {
+        name: "retries",
+        presence: Presence::Optional,
+        read: |defaults, spot| defaults.retries = spot.number(retries),
+        write: |defaults| defaults.retries.map(|n| n.to_string()),
+    },
+];
+
+static TARGET: [Key<FleetTarget>; 6] = [
+    Key {
+        name: "name",
+        presence: Presence::Required,
+        read: |target, spot| {
+            read_name(&mut target.name, spot, "targets", |notes| {
+                &mut notes.targets
+            });
+        },
+        write: |target| Some(string(target.name.as_str())),
+    },
+    Key {
+        name: "address",
+        presence: Presence::Required,
+        read: |target, spot| {
+            if let Some(address) = spot.address() {
+                target.address = address;
+            }
+        },
+        write: |target| Some(string(&target.address.to_string())),
+    },
+    Key {
+        name: "interval",
+        presence: Presence::Optional,
+        read: |target, spot| target.interval = spot.duration(interval),
+        write: |target| target.interval.map(duration),
+    },
+    Key {
+        name: "timeout",
+        presence: Presence::Optional,
+        read: |target, spot| target.timeout = spot.duration(timeout),
+        write: |target| target.timeout.map(duration),
+    },
+    Key {
+        name: "retries",
+        presence: Presence::Optional,
+        read: |target, spot| target.retries = spot.number(retries),
+        write: |target| target.retries.map(|n| n.to_string()),
+    },
+    Key {
+        name: "agents",
+        presence: Presence::Optional,
+        read: |target, spot| target.agents = read_agent_names(spot),
+        write: |target| target.agents.as_deref().map(names),
+    },
+];
+
+/// Reads a fleet file. Errors: all problems in the order of the text, at most
+/// [`super::PROBLEMS_MAX`] and then one that counts the others; a text that is not
+/// JSON has that problem alone. A byte order mark at the start is passed over.
+pub fn parse_fleet(text: &[u8]) -> Result<Fleet, Vec<Problem>> {
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    let value = json::parse(text).map_err(|error| vec![not_json(text, &error)])?;
+    let mut fleet = Fleet::default();
+    let mut notes = Notes {
+        interval: Some(INTERVAL_DEFAULT),
+        ..Notes::default()
+    };
+    let mut root = Spot {
+        value: &value,
+        path: Path::Root,
+        notes: &mut notes,
+    };
+    root.object(&mut fleet, &FLEET);
+    notes.problems.verdict(text, fleet)
+}
+
+fn not_json(source: &[u8], error: &SyntaxError) -> Problem {
+    let problem = Problem::syntax(source, error);
+    let hint = match source.get(error.at) {
+        Some(b'/' | b'#') => " (JSON has no comments)",
+        Some(b'\'') => " (JSON has double quotes only)",
+        _ if source.trim_ascii().is_empty() => " (an empty fleet is {})",
+        _ => "",
+    };
+    let text = format!("not valid JSON: {}{hint}", problem.text);
+    Problem { text, ..problem }
+}
+
+fn read_agent(spot: &mut Spot<'_, '_>) -> FleetAgent {
+    let mut agent = FleetAgent {
+        name: BLANK.0.clone(),
+        address: BLANK.1.clone(),
+    };
+    spot.object(&mut agent, &AGENT);
+    agent
+}
+
+fn read_defaults(defaults: &mut Defaults, spot: &mut Spot<'_, '_>) {
+    let is_object = spot.object(defaults, &DEFAULTS);
+    check_timeout_fits(defaults.timeout, defaults.interval, spot);
+    if !is_object || spot.value.get("interval").is_some() {
+        spot.notes.interval = defaults.interval;
+    }
+}
+
+fn read_target(spot: &mut Spot<'_, '_>) -> FleetTarget {
+    let mut target = FleetTarget {
+        name: BLANK.0.clone(),
+        address: BLANK.1.clone(),
+        interval: None,
+        timeout: None,
+        retries: None,
+        agents: None,
+    };
+    spot.object(&mut target, &TARGET);
+    check_timeout_fits(target.timeout, target.interval, spot);
+    target
+}
+
+/// A timeout that is written beside an interval, or beside none, must not exceed the one in force.
+fn check_timeout_fits(timeout: Option<Duration>, own: Option<Duration>, spot: &mut Spot<'_, '_>) {
+    let object = spot.value;
+    let (Some(timeout), Some(value)) = (timeout, object.get("timeout")) else {
+        return;
+    };
+    let (interval, whence) = match (own, object.get("interval")) {
+        (Some(own), _) => (Some(own), ""),
+        // It could not be read, which is reported already.
+        (None, Some(_)) => (None, ""),
+        (None, None) => (spot.notes.interval, " that holds by default"),
+    };
+    let Some(interval) = interval.filter(|interval| timeout > *interval) else {
+        return;
+    };
+    let (timeout, interval) = (duration_text(timeout), duration_text(interval));
+    spot.below("timeout", value)
+        .problem(|| format!("{timeout} is longer than the interval of {interval}{whence}"));
+}
+
+fn read_name(
+    into: &mut Name,
+    spot: &mut Spot<'_, '_>,
+    list: &str,
+    seen: fn(&mut Notes) -> &mut Seen,
+) {
+    if let Some(name) = spot.name() {
+        spot.unique(list, seen, name.to_string());
+        *into = name;
+    }
+}
+
+fn read_agent_names(spot: &mut Spot<'_, '_>) -> Option<Vec<Name>> {
+    let mut seen = HashSet::new();
+    let names = spot.list(AGENTS_MAX, |spot| {
+        let name = spot.name()?;
+        check_agent_known(&name, spot);
+        if !seen.insert(name.clone()) {
+            spot.problem(|| format!("agent \"{name}\" is listed twice"));
+        }
+        Some(name)
+    })?;
+    if names.is_empty() {
+        spot.problem(|| {
+            "an empty list means no agent probes this; name one, or leave \"agents\" out for all"
+                .to_string()
+        });
+    }
+    Some(names.into_iter().flatten().collect())
+}
+
+fn check_agent_known(name: &Name, spot: &mut Spot<'_, '_>) {
+    if spot.notes.agents_unreadable || spot.notes.agents.contains_key(name.as_str()) {
+        return;
+    }
+    let Notes {
+        problems, agents, ..
+    } = &mut *spot.notes;
+    problems.add(spot.value.at, &spot.path, || {
+        let text = format!("no agent is named {}", quoted(name.as_str()));
+        match nearest(name.as_str(), agents.keys().map(String::as_str)) {
+            Some(near) => format!("{text}; did you mean \"{near}\"?"),
+            None => text,
+        }
+    });
+}
+
+fn string(text: &str) -> String {
+    let mut out = String::new();
+    json::string(&mut out, text);
+    out
+}
+
+fn duration(d: Duration) -> String {
+    string(&duration_text(d))
+}
+
+fn names(names: &[Name]) -> String {
+    let names: Vec<String> = names.iter().map(|name| string(name.as_str())).collect();
+    format!("[{}]", names.join(", "))
+}
+
+/// An object on one line, with room to breathe.
+fn spread_object<T>(item: &T, keys: &[Key<T>]) -> String {
+    let member = |key: &Key<T>| Some(format!("\"{}\": {}", key.name, (key.write)(item)?));
+    let members: Vec<String> = keys.iter().filter_map(member).collect();
+    format!("{{ {} }}", members.join(", "))
+}
+
+/// A list with one item per line, aligned behind the longest key of the file.
+fn spread_list<T>(items: &[T], keys: &[Key<T>]) -> String {
+    if items.is_empty() {
+        return "[]".to_string();
+    }
+    let items: Vec<String> = items.iter().map(|item| spread_object(item, keys)).collect();
+    format!("[ {} ]", items.join(",\n                "))
+}
+
+impl Fleet {
+    /// The fleet file for this model: one agent or target per line, a newline at the
+    /// end, the same text for the same model; [`parse_fleet`] reads it back as equal.
+    pub fn to_json(&self) -> String {
+        let member = |key: &Key<Fleet>| {
+            let name = format!("\"{}\":", key.name);
+            Some(format!("  {name:<11} {}", (key.write)(self)?))
+        };
+        let members: Vec<String> = FLEET.iter().filter_map(member).collect();
+        format!("{{\n{}\n}}\n", members.join(",\n"))
+    }
+
+    /// What an agent is told about a target: the defaults filled in, an inherited
+    /// timeout cut to the target's interval.
+    pub fn resolved(&self, target: &FleetTarget) -> Target {
+        let defaults = &self.defaults;
+        let interval = target.interval.or(defaults.interval);
+        let interval = interval.unwrap_or(INTERVAL_DEFAULT);
+        let timeout = target.timeout.or(defaults.timeout);
+        let retries = target.retries.or(defaults.retries);
+        Target {
+            name: target.name.clone(),
+            address: target.address.clone(),
+            interval,
+            timeout: timeout.unwrap_or(TIMEOUT_DEFAULT).min(interval),
+            retries: retries.unwrap_or(RETRIES_DEFAULT),
+        }
+    }
+
+    /// The targets that this agent probes, in the file's order.
+    pub fn targets_for(&self, agent: &Name) -> Vec<Target> {
+        let probes = |t: &&FleetTarget| t.agents.as_ref().is_none_or(|list| list.contains(agent));
+        let targets = self.targets.iter().filter(probes);
+        targets.map(|target| self.resolved(target)).collect()
+    }
+
+    /// What [`parse_fleet`] would find wrong with this model's file, without positions.
+    pub fn problems(&self) -> Vec<Problem> {
+        let text = self.to_json();
+        let mut problems = parse_fleet(text.as_bytes()).err().unwrap_or_default();
+        for problem in &mut problems {
+            (problem.line, problem.column) = (0, 0);
+        }
+        if text.len() > FLEET_BYTES_MAX {
+            let limit = size_text(FLEET_BYTES_MAX as u64);
+            problems.push(Problem::whole(format!("its file would exceed {limit}")));
+        }
+        problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_manual_tells_every_key() {
+        let manual = include_str!("../../docs/configuration.md");
+        let rows = |keys: &[&str]| {
+            for key in keys {
+                assert!(manual.contains(&format!("\n| `{key}` | ")), "{key}");
+            }
+        };
+        rows(&FLEET.each_ref().map(|key| key.name));
+        rows(&AGENT.each_ref().map(|key| key.name));
+        rows(&DEFAULTS.each_ref().map(|key| key.name));
+        rows(&TARGET.each_ref().map(|key| key.name));
+    }
+
+    #[test]
+    fn a_misspelling_finds_the_nearest_name() {
+        let names = [
+            "name", "address", "interval", "timeout", "retries", "agents",
+        ];
+        let cases = [
+            ("adress", Some("address")),
+            ("INTERVAL", Some("interval")),
+            ("time_out", Some("timeout")),
+            ("agent", Some("agents")),
+            ("nme", Some("name")),
+            ("host", None),
+            ("", None),
+            (&"a".repeat(200), None),
+        ];
+        for (word, want) in cases {
+            assert_eq!(nearest(word, names.into_iter()), want, "{word}");
+        }
+    }
+}

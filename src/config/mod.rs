@@ -1,0 +1,387 @@
+//! Configurations as text and as a model: the fleet file that a person writes
+//! ([`Fleet`]) and the list of targets that travels to an agent.
+//!
+//! Reading validates the whole and lists every problem with its position, so that
+//! a value of these types that came from text is valid. Each object's keys stand in
+//! one table (`fields::Key`) that reads and writes them; a new key is one entry
+//! there. Nothing here touches files: see [`crate::files`].
+
+use std::time::Duration;
+
+use crate::model::RETRIES_MAX;
+use crate::units::{duration_text, parse_duration};
+
+mod agent;
+mod fields;
+mod fleet;
+
+pub use agent::{agent_config_json, parse_agent_config};
+pub use fields::Problem;
+pub use fleet::{Defaults, Fleet, FleetAgent, FleetTarget, parse_fleet};
+
+/// Most agents of a fleet.
+pub const AGENTS_MAX: usize = 1_000;
+/// Most targets of a fleet, and of one agent.
+pub const TARGETS_MAX: usize = 100_000;
+/// Largest fleet file, in bytes; whoever reads the file checks it.
+pub const FLEET_BYTES_MAX: usize = 16 << 20;
+/// Most problems listed for one text; one more line says how many there are beyond.
+pub const PROBLEMS_MAX: usize = 100;
+
+/// Shortest time between two probes of a target.
+pub const INTERVAL_MIN: Duration = Duration::from_millis(100);
+/// Longest time between two probes of a target.
+pub const INTERVAL_MAX: Duration = Duration::from_secs(7 * 86_400);
+/// Shortest timeout; the longest is the target's interval.
+pub const TIMEOUT_MIN: Duration = Duration::from_millis(10);
+
+/// The interval where none is given.
+pub const INTERVAL_DEFAULT: Duration = Duration::from_secs(10);
+/// The timeout where none is given, unless the interval is shorter.
+pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(3);
+/// Tries beyond the first where no number is given.
+pub const RETRIES_DEFAULT: u32 = 1;
+
+/// An interval such as `10s`. Errors: what was expected, for people.
+pub fn check_interval(text: &str) -> Result<Duration, String> {
+    interval(parse_duration(text)?)
+}
+
+/// A timeout such as `3s` for a target with this interval. Errors: what was expected, for people.
+pub fn check_timeout(text: &str, interval: Duration) -> Result<Duration, String> {
+    within(parse_duration(text)?, TIMEOUT_MIN, interval)
+        .map_err(|expected| format!("{expected}, the interval"))
+}
+
+/// A number of retries such as `1`. Errors: what was expected, for people.
+pub fn check_retries(text: &str) -> Result<u32, String> {
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    retries(text.parse().ok().filter(|_| digits))
+}
+
+fn interval(value: Duration) -> Result<Duration, String> {
+    within(value, INTERVAL_MIN, INTERVAL_MAX)
+}
+
+/// A timeout as far as it can be judged without its interval.
+fn timeout(value: Duration) -> Result<Duration, String> {
+    within(value, TIMEOUT_MIN, INTERVAL_MAX)
+}
+
+fn retries(value: Option<u64>) -> Result<u32, String> {
+    value
+        .and_then(|n| u32::try_from(n).ok())
+        .filter(|n| *n <= RETRIES_MAX)
+        .ok_or_else(|| format!("expected a whole number from 0 to {RETRIES_MAX}"))
+}
+
+fn within(value: Duration, min: Duration, max: Duration) -> Result<Duration, String> {
+    if (min..=max).contains(&value) {
+        return Ok(value);
+    }
+    let (min, max) = (duration_text(min), duration_text(max));
+    Err(format!("expected {min} to {max}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+    use crate::model::{Name, Target};
+
+    /// Runs `outcome` over every `.json` file of a directory of golden files and compares
+    /// with the `.txt` beside it; with TCPMON_BLESS=1 writes those instead.
+    fn golden(kind: &str, files_min: usize, outcome: fn(&[u8]) -> String) {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/fleet");
+        let entries = std::fs::read_dir(dir.join(kind)).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        let inputs: Vec<PathBuf> = paths
+            .filter(|path| path.extension().is_some_and(|ext| ext == "json"))
+            .collect();
+        assert!(inputs.len() >= files_min, "{} files", inputs.len());
+        for input in inputs {
+            let got = outcome(&std::fs::read(&input).unwrap());
+            let expected = input.with_extension("txt");
+            if std::env::var_os("TCPMON_BLESS").is_some() {
+                std::fs::write(&expected, &got).unwrap();
+            }
+            let want = std::fs::read_to_string(&expected).unwrap_or_default();
+            assert_eq!(got, want, "{}", input.display());
+        }
+    }
+
+    #[test]
+    fn good_files_are_read_and_written_back() {
+        golden("ok", 10, |text| {
+            let fleet = parse_fleet(text).unwrap();
+            let written = fleet.to_json();
+            assert_eq!(parse_fleet(written.as_bytes()), Ok(fleet.clone()));
+            assert_eq!(fleet.problems(), []);
+            for target in fleet.targets.iter().map(|target| fleet.resolved(target)) {
+                assert!(target.timeout <= target.interval, "{target:?}");
+            }
+            written
+        });
+    }
+
+    #[test]
+    fn bad_files_tell_every_problem() {
+        golden("err", 30, |text| {
+            let problems = parse_fleet(text).unwrap_err();
+            problems.iter().map(|p| format!("{p}\n")).collect()
+        });
+    }
+
+    #[test]
+    fn the_design_example_is_written_as_it_stands() {
+        let text = include_str!("../../tests/data/fleet/ok/design.json");
+        assert_eq!(parse_fleet(text.as_bytes()).unwrap().to_json(), text);
+    }
+
+    fn fleet(text: &str) -> Fleet {
+        parse_fleet(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn defaults_fill_in_what_a_target_leaves_out() {
+        // defaults, target, and the interval, timeout (both in ms) and retries in force
+        let cases = [
+            ("", "", (10_000, 3_000, 1)),
+            ("", r#", "interval": "1s""#, (1_000, 1_000, 1)),
+            (
+                "",
+                r#", "interval": "1m", "timeout": "1m""#,
+                (60_000, 60_000, 1),
+            ),
+            (r#""interval": "2s""#, "", (2_000, 2_000, 1)),
+            (r#""timeout": "9s""#, "", (10_000, 9_000, 1)),
+            (
+                r#""timeout": "9s""#,
+                r#", "interval": "5s""#,
+                (5_000, 5_000, 1),
+            ),
+            (
+                r#""timeout": "9s""#,
+                r#", "timeout": "4s""#,
+                (10_000, 4_000, 1),
+            ),
+            (r#""retries": 3"#, "", (10_000, 3_000, 3)),
+            (r#""retries": 3"#, r#", "retries": 0"#, (10_000, 3_000, 0)),
+        ];
+        for (defaults, more, want) in cases {
+            let target = format!(r#"{{"name": "t", "address": "h:1"{more}}}"#);
+            let text = format!(r#"{{"defaults": {{{defaults}}}, "targets": [{target}]}}"#);
+            let fleet = fleet(&text);
+            let got = fleet.resolved(&fleet.targets[0]);
+            let ms = |d: Duration| d.as_millis();
+            assert_eq!(
+                (ms(got.interval), ms(got.timeout), got.retries),
+                want,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_agent_gets_the_targets_that_name_it_or_nobody() {
+        let fleet = fleet(
+            r#"{"agents": [{"name": "a", "address": "h:1"}, {"name": "b", "address": "h:2"}],
+                "targets": [{"name": "all", "address": "h:3"},
+                            {"name": "one", "address": "h:3", "agents": ["a"]},
+                            {"name": "both", "address": "h:3", "agents": ["b", "a"]}]}"#,
+        );
+        for (agent, want) in [("a", "all one both"), ("b", "all both"), ("c", "all")] {
+            let targets = fleet.targets_for(&agent.parse().unwrap());
+            let names: Vec<&str> = targets.iter().map(|t| t.name.as_str()).collect();
+            assert_eq!(names.join(" "), want, "{agent}");
+        }
+    }
+
+    #[test]
+    fn a_model_built_by_hand_gets_the_same_checks() {
+        let mut fleet = fleet(r#"{"targets": [{"name": "t", "address": "h:1"}]}"#);
+        let nobody: Name = "nobody".parse().unwrap();
+        fleet.targets[0].agents = Some(vec![nobody]);
+        fleet.targets[0].interval = Some(Duration::from_millis(1));
+        fleet.targets.push(fleet.targets[0].clone());
+        fleet.targets[1].agents = None;
+        let got: Vec<String> = fleet.problems().iter().map(|p| p.to_string()).collect();
+        let want = [
+            r#"targets[0].interval: expected 100ms to 7d, found "1ms""#,
+            r#"targets[0].agents[0]: no agent is named "nobody""#,
+            r#"targets[1].name: targets[0] has "t" already"#,
+            r#"targets[1].interval: expected 100ms to 7d, found "1ms""#,
+        ];
+        assert_eq!(got, want);
+    }
+
+    #[test]
+    fn a_fleet_has_a_size() {
+        let entries = |count: usize| {
+            let entry = |i| format!(r#"{{"name": "n{i}", "address": "h{i}:1"}}"#);
+            let list: Vec<String> = (0..count).map(entry).collect();
+            list.join(",")
+        };
+        for (list, max) in [("agents", AGENTS_MAX), ("targets", TARGETS_MAX)] {
+            let fits = format!("{{\"{list}\": [{}]}}", entries(max));
+            assert!(parse_fleet(fits.as_bytes()).is_ok());
+            let exceeds = format!("{{\"{list}\": [{}]}}", entries(max + 1));
+            let problems = parse_fleet(exceeds.as_bytes()).unwrap_err();
+            let want = format!("expected at most {max} entries, found {}", max + 1);
+            assert_eq!(problems.len(), 1);
+            assert_eq!(problems[0].text, want);
+        }
+    }
+
+    #[test]
+    fn the_first_problems_by_position_are_kept_whatever_the_order_of_reading() {
+        let bad: Vec<String> = (0..1_000).map(|i| i.to_string()).collect();
+        let bad = bad.join(",");
+        // Agents are read before targets, wherever they stand.
+        for text in [
+            format!("{{\"targets\": [{bad}], \"agents\": [{bad}]}}"),
+            format!("{{\"agents\": [{bad}], \"targets\": [{bad}]}}"),
+        ] {
+            let first = &text[2..8];
+            let problems = parse_fleet(text.as_bytes()).unwrap_err();
+            assert_eq!(problems.len(), PROBLEMS_MAX + 1);
+            for (index, problem) in problems[..PROBLEMS_MAX].iter().enumerate() {
+                assert!(problem.path.starts_with(first), "{problem}");
+                assert!(problem.path.ends_with(&format!("[{index}]")), "{problem}");
+            }
+            let last = problems[PROBLEMS_MAX].to_string();
+            assert_eq!(last, "1900 more problems are not listed");
+        }
+    }
+
+    #[test]
+    fn single_answers_are_checked() {
+        type Check = fn(&str) -> Result<String, String>;
+        let interval: Check = |text| check_interval(text).map(duration_text);
+        let timeout: Check = |text| check_timeout(text, Duration::from_secs(60)).map(duration_text);
+        let retries: Check = |text| check_retries(text).map(|n| n.to_string());
+        let no_duration = "expected a duration such as \"10s\"";
+        let cases: [(Check, &str, Result<&str, &str>); 14] = [
+            (interval, "100ms", Ok("100ms")),
+            (interval, "7d", Ok("7d")),
+            (interval, "99ms", Err("expected 100ms to 7d")),
+            (interval, "10", Err(no_duration)),
+            (timeout, "60s", Ok("1m")),
+            (timeout, "10ms", Ok("10ms")),
+            (timeout, "9ms", Err("expected 10ms to 1m, the interval")),
+            (timeout, "1m1ms", Err("expected 10ms to 1m, the interval")),
+            (timeout, "", Err(no_duration)),
+            (retries, "0", Ok("0")),
+            (retries, "10", Ok("10")),
+            (retries, "11", Err("expected a whole number from 0 to 10")),
+            (retries, "+1", Err("expected a whole number from 0 to 10")),
+            (retries, "", Err("expected a whole number from 0 to 10")),
+        ];
+        for (check, text, want) in cases {
+            let want = want.map(str::to_string).map_err(str::to_string);
+            assert_eq!(check(text), want, "{text:?}");
+        }
+    }
+
+    fn targets(count: usize) -> Vec<Target> {
+        let target = |i| Target {
+            name: format!("target-{i}").parse().unwrap(),
+            address: format!("[2001:db8::{:x}]:443", i % 0xffff).parse().unwrap(),
+            interval: Duration::from_millis(1_500),
+            timeout: Duration::from_millis(250),
+            retries: 2,
+        };
+        (0..count).map(target).collect()
+    }
+
+    #[test]
+    fn an_agents_configuration_has_one_fixed_form() {
+        let text = concat!(
+            r#"{"targets":[{"name":"target-0","address":"[2001:db8::]:443","#,
+            r#""interval_ms":1500,"timeout_ms":250,"retries":2}]}"#
+        );
+        assert_eq!(agent_config_json(&targets(1)), text);
+        assert_eq!(agent_config_json(&[]), r#"{"targets":[]}"#);
+        for count in [0, 1, 2, TARGETS_MAX] {
+            let sent = targets(count);
+            let text = agent_config_json(&sent);
+            assert_eq!(parse_agent_config(text.as_bytes()), Ok(sent));
+        }
+        let text = agent_config_json(&targets(TARGETS_MAX + 1));
+        let problems = parse_agent_config(text.as_bytes()).unwrap_err();
+        let want = "1:12: targets: expected at most 100000 entries, found 100001";
+        assert_eq!(problems.len(), 1);
+        assert_eq!(problems[0].to_string(), want);
+    }
+
+    #[test]
+    fn an_agent_checks_its_configuration_whole() {
+        let good =
+            r#"{"name":"a","address":"h:1","interval_ms":1000,"timeout_ms":500,"retries":0}"#;
+        let with =
+            |from: &str, to: &str| format!(r#"{{"targets":[{}]}}"#, good.replacen(from, to, 1));
+        let cases = [
+            (r#"{"targets":["#.to_string(), "1:13: unexpected end"),
+            (r#"{"targets":{}}"#.to_string(), "1:12: expected a list"),
+            ("[]".to_string(), "1:1: expected an object"),
+            ("{}".to_string(), "1:1: \"targets\" is missing"),
+            (
+                r#"{"targets":[],"script":""}"#.to_string(),
+                "1:24: unknown key \"script\"",
+            ),
+            (
+                r#"{"targets":[],"targets":[]}"#.to_string(),
+                "1:25: \"targets\" is given twice",
+            ),
+            (
+                r#"{"targets":[7]}"#.to_string(),
+                "1:13: targets[0]: expected an object, found 7",
+            ),
+            (
+                format!(r#"{{"targets":[{good},{good}]}}"#),
+                "1:98: targets[1].name: targets[0] has \"a\" already",
+            ),
+            (
+                with("\"a\"", "\"a b\""),
+                "1:21: targets[0].name: expected a name of 1 to 128 letters, digits, '.', '_' or '-', found \"a b\"",
+            ),
+            (
+                with("h:1", "h:0"),
+                "1:35: targets[0].address: expected HOST:PORT with a port from 1 to 65535, found \"h:0\"",
+            ),
+            (
+                with("1000", "99"),
+                "1:55: targets[0].interval_ms: expected 100ms to 7d, found 99",
+            ),
+            (
+                with("1000", "\"1s\""),
+                "1:55: targets[0].interval_ms: expected whole milliseconds, found \"1s\"",
+            ),
+            (
+                with("500", "9"),
+                "1:73: targets[0].timeout_ms: expected 10ms to 7d, found 9",
+            ),
+            (
+                with("500", "1001"),
+                "1:73: targets[0].timeout_ms: 1s1ms is longer than the interval of 1s",
+            ),
+            (
+                with(r#""retries":0"#, r#""retries":11"#),
+                "1:87: targets[0].retries: expected a whole number from 0 to 10, found 11",
+            ),
+            (
+                with(r#","retries":0"#, ""),
+                "1:13: targets[0]: \"retries\" is missing",
+            ),
+            (
+                with("retries", "entries"),
+                "1:13: targets[0]: \"retries\" is missing",
+            ),
+        ];
+        for (text, want) in cases {
+            let problems = parse_agent_config(text.as_bytes()).unwrap_err();
+            assert_eq!(problems[0].to_string(), want, "{text}");
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! Files and directories outside the journal: bounded reads, files replaced
+//! whole, the data directory and its lock. Where data lies is decided by a pure
+//! function over the environment. What always holds: a file written here is,
+//! after any crash, either the old one or the new one, whole.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use crate::clock;
+use crate::error::{Context, Error, Result};
+use crate::units::size_text;
+
+mod lock;
+
+pub use lock::{DirLock, lock, try_lock};
+
+/// Reads a whole file of at most `max` bytes. A larger one is an error and
+/// costs no more memory than `max`.
+pub fn read_bounded(path: &Path, max: usize) -> Result<Vec<u8>> {
+    let doing = || format!("read {}", path.display());
+    let file = File::open(path).context(doing)?;
+    let mut bytes = Vec::new();
+    file.take((max as u64).saturating_add(1))
+        .read_to_end(&mut bytes)
+        .context(doing)?;
+    if bytes.len() > max {
+        let limit = size_text(max as u64);
+        return Err(Error::new(format!("{}: larger than {limit}", doing())));
+    }
+    Ok(bytes)
+}
+
+/// Replaces a file whole and durably: a temporary file beside it is written,
+/// synced and renamed over it, then the directory is synced. A symbolic link
+/// stays and its file is replaced; an existing file keeps its permissions.
+/// On failure the old file is untouched and the temporary one is removed.
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    replace_inner(path, bytes).context(|| format!("write {}", path.display()))
+}
+
+fn replace_inner(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let path = match fs::symlink_metadata(path) {
+        Ok(found) if found.is_symlink() => fs::canonicalize(path)?,
+        _ => path.to_path_buf(),
+    };
+    let temp = beside(&path)?;
+    let done = write_new(&temp, &path, bytes).and_then(|()| fs::rename(&temp, &path));
+    if let Err(cause) = done {
+        // The first failure is the one to tell; a temp that cannot go either changes nothing.
+        let _ = fs::remove_file(&temp);
+        return Err(cause);
+    }
+    sync_parent(&path)
+}
+
+/// A name nobody else uses in the same directory, so that the rename stays
+/// within one file system.
+fn beside(path: &Path) -> io::Result<PathBuf> {
+    let Some(name) = path.file_name() else {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "not a file's name",
+        ));
+    };
+    let mut temp = OsString::from(".");
+    temp.push(name);
+    temp.push(format!(".{:016x}.tmp", clock::random()));
+    Ok(path.with_file_name(temp))
+}
+
+fn write_new(temp: &Path, old: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).open(temp)?;
+    if let Ok(found) = fs::metadata(old) {
+        // Before the content, so that a secret is never readable more widely than it was.
+        file.set_permissions(found.permissions())?;
+    }
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+#[cfg(unix)]
+fn sync_parent(path: &Path) -> io::Result<()> {
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    match File::open(parent)?.sync_all() {
+        // Some file systems (FUSE, SMB) know no sync of a directory and say so with EINVAL.
+        Err(cause) if cause.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(not(unix))]
+fn sync_parent(_: &Path) -> io::Result<()> {
+    // A directory cannot be opened for syncing here; NTFS journals the rename itself.
+    Ok(())
+}
+
+/// Makes a directory and what is missing above it, for the owner alone (mode
+/// 0700 on Unix). One that exists is left as it is.
+pub fn ensure_dir(path: &Path) -> Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder
+        .create(path)
+        .context(|| format!("create directory {}", path.display()))
+}
+
+/// What tells one state of a file from another without reading it: when it was
+/// modified, its length, and its inode (0 where there are none).
+pub type Stamp = (Option<SystemTime>, u64, u64);
+
+/// A file's stamp, or `None` when it cannot be seen. A file that was edited or
+/// replaced has another stamp.
+pub fn stamp(path: &Path) -> Option<Stamp> {
+    let found = fs::metadata(path).ok()?;
+    #[cfg(unix)]
+    let inode = std::os::unix::fs::MetadataExt::ino(&found);
+    #[cfg(not(unix))]
+    let inode = 0;
+    Some((found.modified().ok(), found.len(), inode))
+}
+
+/// Where `program` (`agent` or `manager`) keeps its data: the directory given
+/// with `--data`, else `$STATE_DIRECTORY`, else `$XDG_STATE_HOME/tcpmon/PROGRAM`,
+/// else `~/.local/state/tcpmon/PROGRAM`; on Windows `%LOCALAPPDATA%\tcpmon\PROGRAM`
+/// instead of the last two. Does not create it.
+pub fn data_dir(program: &str, given: Option<&str>) -> Result<PathBuf> {
+    let system = if cfg!(windows) {
+        System::Windows
+    } else {
+        System::Unix
+    };
+    data_dir_in(system, program, given, |name| std::env::var_os(name))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum System {
+    Unix,
+    Windows,
+}
+
+fn data_dir_in(
+    system: System,
+    program: &str,
+    given: Option<&str>,
+    env: impl Fn(&str) -> Option<OsString>,
+) -> Result<PathBuf> {
+    let set = |name: &str| {
+        let value = env(name).filter(|value| !value.is_empty())?;
+        Some(PathBuf::from(value))
+    };
+    match given {
+        Some("") => return Err(Error::new("expected a directory after --data, found none")),
+        Some(dir) => return Ok(PathBuf::from(dir)),
+        None => {}
+    }
+    if let Some(dir) = set("STATE_DIRECTORY") {
+        return Ok(first_of(system, dir));
+    }
+    let (home, hint) = match system {
+        System::Windows => (set("LOCALAPPDATA"), "LOCALAPPDATA"),
+        System::Unix => {
+            // The XDG base directory specification: a relative path there is to be ignored.
+            let state = set("XDG_STATE_HOME").filter(|dir| dir.has_root());
+            let home = || set("HOME").map(|home| home.join(".local").join("state"));
+            (state.or_else(home), "HOME")
+        }
+    };
+    match home {
+        Some(home) => Ok(home.join("tcpmon").join(program)),
+        None => Err(Error::new(format!(
+            "no place for the data directory: give --data DIR or set {hint}"
+        ))),
+    }
+}
+
+/// The first directory of `$STATE_DIRECTORY`: systemd separates several by colons.
+fn first_of(system: System, list: PathBuf) -> PathBuf {
+    match (system, list.to_str()) {
+        (System::Unix, Some(text)) => PathBuf::from(text.split(':').next().unwrap_or(text)),
+        _ => list,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(dir: &Path) -> Vec<OsString> {
+        let entries = fs::read_dir(dir).unwrap();
+        entries.map(|entry| entry.unwrap().file_name()).collect()
+    }
+
+    #[test]
+    fn a_read_is_bounded() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        fs::write(&path, b"12345").unwrap();
+        assert_eq!(read_bounded(&path, 5).unwrap(), b"12345");
+        let error = read_bounded(&path, 4).unwrap_err().to_string();
+        assert_eq!(error, format!("read {}: larger than 4B", path.display()));
+        let missing = dir.path().join("none");
+        let error = read_bounded(&missing, 4).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("read {}: ", missing.display())));
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole_and_nothing_is_left_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("fleet.json");
+        for text in ["one", "two, longer", ""] {
+            replace(&path, text.as_bytes()).unwrap();
+            assert_eq!(fs::read(&path).unwrap(), text.as_bytes());
+            assert_eq!(names(dir.path()), ["fleet.json"]);
+        }
+    }
+
+    #[test]
+    fn a_failed_replacement_leaves_the_directory_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let taken = dir.path().join("taken");
+        fs::create_dir(&taken).unwrap();
+        let error = replace(&taken, b"x").unwrap_err().to_string();
+        assert!(
+            error.starts_with(&format!("write {}: ", taken.display())),
+            "{error}"
+        );
+        assert_eq!(names(dir.path()), ["taken"]);
+        assert!(replace(&dir.path().join("no/such/dir"), b"x").is_err());
+        assert!(replace(Path::new("/"), b"x").is_err());
+        assert_eq!(names(dir.path()), ["taken"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_replaced_file_keeps_its_link_and_its_mode() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let dir = tempfile::tempdir().unwrap();
+        let (real, link) = (dir.path().join("real"), dir.path().join("link"));
+        fs::write(&real, b"old").unwrap();
+        fs::set_permissions(&real, fs::Permissions::from_mode(0o640)).unwrap();
+        symlink("real", &link).unwrap();
+        replace(&link, b"new").unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read(&real).unwrap(), b"new");
+        let mode = fs::metadata(&real).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o640);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_new_directory_is_the_owners_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let deep = dir.path().join("a/b");
+        ensure_dir(&deep).unwrap();
+        ensure_dir(&deep).unwrap();
+        let mode = fs::metadata(&deep).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        fs::write(deep.join("file"), b"").unwrap();
+        assert!(ensure_dir(&deep.join("file")).is_err());
+    }
+
+    #[test]
+    fn a_stamp_changes_with_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        assert_eq!(stamp(&path), None);
+        replace(&path, b"one").unwrap();
+        let first = stamp(&path);
+        assert!(first.is_some());
+        assert_eq!(stamp(&path), first);
+        replace(&path, b"four").unwrap();
+        assert_ne!(stamp(&path), first);
+    }
+
+    /// The system, `--data`, the environment, and the directory or the error's end.
+    type Case = (
+        System,
+        Option<&'static str>,
+        &'static [(&'static str, &'static str)],
+        std::result::Result<&'static str, &'static str>,
+    );
+
+    #[test]
+    fn the_data_directory_follows_the_environment() {
+        use System::{Unix, Windows};
+        let all = &[
+            ("STATE_DIRECTORY", "/var/lib/tcpmon"),
+            ("XDG_STATE_HOME", "/xdg"),
+            ("HOME", "/home/me"),
+        ];
+        let cases: &[Case] = &[
+            (Unix, Some("here"), all, Ok("here")),
+            (Unix, Some(""), all, Err("found none")),
+            (Unix, None, all, Ok("/var/lib/tcpmon")),
+            (Unix, None, &[("STATE_DIRECTORY", "/a:/b")], Ok("/a")),
+            (Unix, None, &all[1..], Ok("/xdg/tcpmon/agent")),
+            (
+                Unix,
+                None,
+                &all[2..],
+                Ok("/home/me/.local/state/tcpmon/agent"),
+            ),
+            (
+                Unix,
+                None,
+                &[
+                    ("STATE_DIRECTORY", ""),
+                    ("XDG_STATE_HOME", ""),
+                    ("HOME", "/h"),
+                ],
+                Ok("/h/.local/state/tcpmon/agent"),
+            ),
+            (
+                Unix,
+                None,
+                &[("XDG_STATE_HOME", "relative"), ("HOME", "/h")],
+                Ok("/h/.local/state/tcpmon/agent"),
+            ),
+            (Unix, None, &[("HOME", "")], Err("or set HOME")),
+            (
+                Windows,
+                None,
+                &[("STATE_DIRECTORY", r"C:\state")],
+                Ok(r"C:\state"),
+            ),
+            (
+                Windows,
+                None,
+                &[("LOCALAPPDATA", "local"), ("HOME", "/h")],
+                Ok("local/tcpmon/agent"),
+            ),
+            (Windows, None, &[("HOME", "/h")], Err("or set LOCALAPPDATA")),
+        ];
+        for (system, given, vars, want) in cases {
+            let env = |name: &str| {
+                let found = vars.iter().find(|(key, _)| *key == name);
+                found.map(|(_, value)| OsString::from(value))
+            };
+            let got = data_dir_in(*system, "agent", *given, env);
+            match (&got, want) {
+                (Ok(dir), Ok(want)) => assert_eq!(dir, Path::new(want), "{vars:?}"),
+                (Err(e), Err(want)) => assert!(e.to_string().ends_with(want), "{e}"),
+                _ => panic!("{vars:?}: got {got:?}, want {want:?}"),
+            }
+        }
+    }
+}
