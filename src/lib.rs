@@ -8,7 +8,7 @@
 //! model     model  record  config
 //! logic     schedule  health  stats
 //! protocol  proto
-//! edges     clock  files  log  cli  net  journal  probe  term
+//! edges     clock  bell  files  log  cli  net  journal  probe  term
 //! programs  server  agent  manager
 //! ```
 #![forbid(unsafe_code)]
@@ -29,6 +29,7 @@ pub mod stats;
 
 pub mod proto;
 
+pub mod bell;
 pub mod cli;
 pub mod clock;
 pub mod files;

@@ -11,9 +11,13 @@ use std::time::SystemTime;
 
 use crate::clock;
 use crate::error::{Context, Error, Result};
+use crate::model::Id;
 use crate::units::size_text;
 
 mod lock;
+
+/// More than an id needs.
+const ID_BYTES_MAX: usize = 64;
 
 pub use lock::{DirLock, lock, try_lock};
 
@@ -110,6 +114,20 @@ pub fn ensure_dir(path: &Path) -> Result<()> {
     builder
         .create(path)
         .context(|| format!("create directory {}", path.display()))
+}
+
+/// The identity kept in a data directory as the file `id`, made on first use.
+pub fn own_id(dir: &Path) -> Result<Id> {
+    let path = dir.join("id");
+    if stamp(&path).is_none() {
+        let id = Id(clock::random());
+        replace(&path, format!("{id}\n").as_bytes())?;
+        return Ok(id);
+    }
+    let bytes = read_bounded(&path, ID_BYTES_MAX)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let id = text.trim_end().parse();
+    id.map_err(|expected: String| Error::new(format!("read {}: {expected}", path.display())))
 }
 
 /// What tells one state of a file from another without reading it: when it was

@@ -4,5 +4,7 @@
 pub mod dial;
 pub mod line;
 pub mod listen;
+#[cfg(unix)]
+pub mod local;
 pub mod resolve;
 pub mod stream;

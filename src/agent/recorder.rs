@@ -1,0 +1,134 @@
+//! Where results go: into the spool, and into the table of each target's latest
+//! state. Both change under one lock, so a snapshot of the table tells every
+//! result up to the number it names.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use super::host;
+use super::spool::Spool;
+use crate::model::{Failure, Mono, Name, Sample, Wall, micros};
+use crate::proto::TargetNow;
+use crate::record::Body;
+
+/// A wall clock that moves by more than this against the monotonic one has been set.
+pub const CLOCK_STEP_MIN: Duration = Duration::from_millis(500);
+
+struct Latest {
+    ok: bool,
+    at: Wall,
+    us: u64,
+    since: Wall,
+    /// The number of the result that last changed `ok`.
+    changed: u64,
+    failure: Option<Box<Failure>>,
+}
+
+#[derive(Default)]
+struct Table {
+    targets: HashMap<Name, Latest>,
+    /// Wall minus monotonic time, as last recorded, in microseconds.
+    wall_offset: Option<i128>,
+}
+
+/// See the module text.
+pub struct Recorder {
+    pub spool: Arc<Spool>,
+    table: Mutex<Table>,
+}
+
+impl Recorder {
+    /// Records into `spool`.
+    pub fn new(spool: Arc<Spool>) -> Recorder {
+        Recorder {
+            spool,
+            table: Mutex::default(),
+        }
+    }
+
+    /// Records an event that is no result.
+    pub fn event(&self, at: Wall, body: Body) {
+        if let Body::Ended { target } = &body {
+            self.table().targets.remove(target);
+        }
+        self.spool.push(at, body);
+    }
+
+    /// Records a result; `started` is its probe's start on the monotonic clock.
+    pub fn result(&self, sample: Sample, started: Mono) {
+        let mut table = self.table();
+        self.watch_clock(&mut table, sample.at, started);
+        let ok = sample.ok();
+        let (target, at, us) = (sample.target.clone(), sample.at, sample.us);
+        let failure = sample.failure.clone().map(Box::new);
+        let seq = self.spool.push(at, Body::Result(sample));
+        let latest = table.targets.entry(target).or_insert(Latest {
+            ok,
+            at,
+            us,
+            since: at,
+            changed: seq,
+            failure: None,
+        });
+        if latest.ok != ok {
+            latest.ok = ok;
+            latest.since = at;
+            latest.changed = seq;
+        }
+        (latest.at, latest.us, latest.failure) = (at, us, failure);
+    }
+
+    /// Places wall time, at start and after each step.
+    fn watch_clock(&self, table: &mut Table, wall: Wall, mono: Mono) {
+        let offset = i128::from(wall.0) * 1000 - i128::from(mono.0);
+        let step = i128::from(micros(CLOCK_STEP_MIN));
+        if table
+            .wall_offset
+            .is_none_or(|known| (offset - known).abs() > step)
+        {
+            table.wall_offset = Some(offset);
+            let body = Body::Clock {
+                boot: host::boot_id(),
+                up_ms: host::up_ms(),
+            };
+            self.spool.push(wall, body);
+        }
+    }
+
+    /// Notes the clock without a result, at start.
+    pub fn clock(&self, wall: Wall, mono: Mono) {
+        self.watch_clock(&mut self.table(), wall, mono);
+    }
+
+    /// The states that changed after number `mark` (all for 0), failures first,
+    /// and the number up to which they tell everything.
+    pub fn since(&self, mark: u64) -> (u64, Vec<TargetNow>) {
+        let table = self.table();
+        let seq = self.spool.last();
+        let changed = table
+            .targets
+            .iter()
+            .filter(|(_, l)| mark == 0 || l.changed > mark);
+        let mut states: Vec<TargetNow> = changed.map(|(name, l)| now(name, l)).collect();
+        drop(table);
+        states.sort_by_key(|state| state.ok);
+        (seq, states)
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().expect("table of latest states")
+    }
+}
+
+fn now(name: &Name, latest: &Latest) -> TargetNow {
+    let failure = latest.failure.as_ref();
+    TargetNow {
+        target: name.clone(),
+        ok: latest.ok,
+        at: latest.at,
+        us: latest.us,
+        since: latest.since,
+        failure: failure.map(|f| (f.why, f.text.clone())),
+    }
+}

@@ -1,0 +1,514 @@
+//! One manager's connection: the handshake, what it says, and what it is sent.
+//!
+//! The accepting thread reads; a second thread sends, so that neither direction
+//! waits for the other. The sender goes by one order: answers and beats first,
+//! then the present (`now`), then records, a bounded batch at a time, so that a
+//! long backlog hides neither the present nor that we are alive.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use super::Agent;
+use super::managers::Admission;
+use crate::clock;
+use crate::error::{Error, Result};
+use crate::journal::Follower;
+use crate::log;
+use crate::model::{Epoch, Mono, Name};
+use crate::net::line::{Line, LineReader, Step};
+use crate::net::stream::{TimedStream, write_all};
+use crate::proto::{self, Assembly, ConfigPart, Hello, Message, Role, Status, TargetNow};
+
+/// Records sent between two looks at what is more urgent, in bytes.
+const BATCH_BYTES: usize = 64 * 1024;
+/// Changes of state are told at most this often while catching up.
+const NOW_EVERY: Duration = Duration::from_millis(500);
+/// Answers waiting to be sent; a peer that asks faster than it reads is cut off.
+const OUTBOX_MAX: usize = 64;
+const STACK_BYTES: usize = 128 * 1024;
+
+/// What the two threads of a session share.
+#[derive(Default)]
+struct Shared {
+    outbox: VecDeque<Message>,
+    /// Where sending starts in each epoch; `None` until the manager has said.
+    resume: Option<HashMap<Epoch, u64>>,
+    /// The last number sent of each epoch.
+    sent: HashMap<Epoch, u64>,
+    ended: bool,
+}
+
+struct Session {
+    agent: Arc<Agent>,
+    serial: u64,
+    name: Name,
+    shared: Mutex<Shared>,
+}
+
+/// Serves a connection until it ends; says in the log how it did.
+pub fn serve(agent: &Arc<Agent>, stream: TcpStream, peer: SocketAddr) {
+    match greet(agent, stream) {
+        Ok((session, reader)) => {
+            log::line(format_args!(
+                "manager {} connected from {peer}",
+                session.name
+            ));
+            let ended = session.run(reader);
+            agent.managers().left(session.serial);
+            let name = &session.name;
+            log::line(format_args!("manager {name} at {peer}: {ended}"));
+        }
+        Err(error) => log::line(format_args!("connection from {peer}: {error}")),
+    }
+}
+
+type Reader = LineReader<TimedStream>;
+
+/// The handshake: a hello each way, within the time for it.
+fn greet(agent: &Arc<Agent>, stream: TcpStream) -> Result<(Arc<Session>, Reader)> {
+    let deadline = clock::mono().after(Duration::from_secs(proto::HELLO_WITHIN_S));
+    let source =
+        TimedStream::new(stream, deadline).map_err(|e| Error::new(format!("set up: {e}")))?;
+    let mut reader = LineReader::new(source, proto::HELLO_BYTES_MAX);
+    let hello = read_hello(&mut reader)?;
+    let admitted = match admissible(&hello) {
+        Ok(()) => agent.managers().admit(&hello, clock::mono()),
+        Err(text) => Admission::Refused(text),
+    };
+    let serial = match admitted {
+        Admission::Admitted { serial, replaces } => {
+            if replaces.is_some() {
+                agent.bell.ring();
+            }
+            serial
+        }
+        Admission::Refused(text) => {
+            let bye = Message::Bye { text: text.clone() };
+            if let Ok(mut writer) = reader.source().writer() {
+                let _ = write_all(&mut writer, bye.line().as_bytes());
+            }
+            return Err(Error::new(text));
+        }
+    };
+    reader.set_max(proto::LINE_BYTES_MAX);
+    let session = Session {
+        agent: Arc::clone(agent),
+        serial,
+        name: hello.name,
+        shared: Mutex::default(),
+    };
+    Ok((Arc::new(session), reader))
+}
+
+fn read_hello(reader: &mut Reader) -> Result<Hello> {
+    match reader.next_line() {
+        Ok(Line::Whole(line)) => match Message::parse(line) {
+            Ok(Message::Hello(hello)) => Ok(hello),
+            Ok(_) => Err(Error::new("expected a hello, another message came")),
+            Err(text) => Err(Error::new(format!("expected a hello: {text}"))),
+        },
+        Ok(Line::End | Line::Torn) => Err(Error::new("closed before its hello")),
+        Err(error) if error.is_timeout() => {
+            let seconds = proto::HELLO_WITHIN_S;
+            Err(Error::new(format!("no hello within {seconds} s")))
+        }
+        Err(error) => Err(Error::new(format!("hello: {error}"))),
+    }
+}
+
+fn admissible(hello: &Hello) -> std::result::Result<(), String> {
+    if hello.version != proto::VERSION {
+        let (theirs, ours) = (hello.version, proto::VERSION);
+        return Err(format!(
+            "protocol version {theirs} is not spoken here, only {ours}"
+        ));
+    }
+    match hello.role {
+        Role::Manager => Ok(()),
+        Role::Agent => Err("an agent listens for managers, not for agents".to_string()),
+    }
+}
+
+impl Session {
+    /// Reads until the session ends; the text says why.
+    fn run(self: &Arc<Session>, mut reader: Reader) -> String {
+        let stream = match reader.source().writer() {
+            Ok(stream) => stream,
+            Err(error) => return format!("set up: {error}"),
+        };
+        let closer = reader.source().writer();
+        let session = Arc::clone(self);
+        let sender = std::thread::Builder::new()
+            .name("send".into())
+            .stack_size(STACK_BYTES)
+            .spawn(move || session.send(stream));
+        let sender = match sender {
+            Ok(sender) => sender,
+            Err(error) => return format!("start its sending thread: {error}"),
+        };
+        let ended = self.read(&mut reader);
+        self.shared().ended = true;
+        self.agent.bell.ring();
+        if let Ok(closer) = closer {
+            let _ = closer.shutdown(Shutdown::Both);
+        }
+        let _ = sender.join();
+        ended
+    }
+
+    fn read(&self, reader: &mut Reader) -> String {
+        let mut assembly = Assembly::default();
+        let silence = Duration::from_secs(proto::SILENCE_MAX_S);
+        loop {
+            let heard = reader.source().heard;
+            reader.source().deadline = heard.after(silence);
+            match reader.step() {
+                Ok(Step::Whole) => {}
+                Ok(Step::End) => return self.ending("closed by the manager"),
+                Ok(Step::Torn) => return self.ending("closed by the manager within a line"),
+                // Bytes that came just before the deadline move it.
+                Err(error) if error.is_timeout() && reader.source().heard > heard => continue,
+                Err(error) if error.is_timeout() => {
+                    return format!("silent for {} s", proto::SILENCE_MAX_S);
+                }
+                Err(error) => return self.ending(&error.to_string()),
+            }
+            let message = Message::parse(reader.line());
+            self.agent.managers().heard(self.serial, clock::mono());
+            let taken = message.and_then(|message| self.take(message, &mut assembly));
+            if let Err(text) = taken {
+                return text;
+            }
+        }
+    }
+
+    /// Why the connection is over, unless we ended it ourselves.
+    fn ending(&self, text: &str) -> String {
+        match self.agent.managers().is_current(self.serial) {
+            true => text.to_string(),
+            false => "replaced by a newer connection".to_string(),
+        }
+    }
+
+    fn take(&self, message: Message, assembly: &mut Assembly) -> std::result::Result<(), String> {
+        match message {
+            Message::Beat { .. } => Ok(()),
+            Message::Resume(cursors) => {
+                self.resume(cursors);
+                Ok(())
+            }
+            Message::Ack { epoch, seq } => self.acknowledged(epoch, seq),
+            Message::Config(part) => self.config_part(&part, assembly),
+            Message::Bye { text } => Err(format!("said goodbye: {text}")),
+            _ => Err("sent a message that only agents send".to_string()),
+        }
+    }
+
+    fn resume(&self, cursors: Vec<(Epoch, u64)>) {
+        for (epoch, seq) in &cursors {
+            self.agent.reached(self.serial, *epoch, *seq);
+        }
+        let mut shared = self.shared();
+        shared.sent.extend(cursors.iter().copied());
+        shared.resume = Some(cursors.into_iter().collect());
+        drop(shared);
+        self.agent.bell.ring();
+    }
+
+    fn acknowledged(&self, epoch: Epoch, seq: u64) -> std::result::Result<(), String> {
+        let sent = self.shared().sent.get(&epoch).copied().unwrap_or(0);
+        if seq > sent {
+            return Err(format!(
+                "acknowledged {seq} of epoch {epoch}, but only {sent} was sent"
+            ));
+        }
+        self.agent.reached(self.serial, epoch, seq);
+        Ok(())
+    }
+
+    fn config_part(
+        &self,
+        part: &ConfigPart,
+        assembly: &mut Assembly,
+    ) -> std::result::Result<(), String> {
+        let Some(text) = assembly.add(part)? else {
+            return Ok(());
+        };
+        let answer = self.agent.configure(&part.revision, part.take_over, &text);
+        self.post(answer)
+    }
+
+    fn post(&self, message: Message) -> std::result::Result<(), String> {
+        let mut shared = self.shared();
+        if shared.outbox.len() >= OUTBOX_MAX {
+            return Err("does not read the answers to its messages".to_string());
+        }
+        shared.outbox.push_back(message);
+        drop(shared);
+        self.agent.bell.ring();
+        Ok(())
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().expect("session state")
+    }
+
+    /// Sends until the session ends, then closes the connection.
+    fn send(&self, mut stream: TcpStream) {
+        let mut sender = Sender::new(self);
+        while !self.over() {
+            let heard = self.agent.bell.heard();
+            let mut out = Vec::new();
+            sender.fill(&mut out);
+            if out.is_empty() {
+                self.agent.bell.wait(heard, sender.beat_at);
+            } else if let Err(error) = write_all(&mut stream, &out) {
+                log::line(format_args!("send to manager {}: {error}", self.name));
+                break;
+            }
+        }
+        let _ = stream.shutdown(Shutdown::Both);
+    }
+
+    fn over(&self) -> bool {
+        self.shared().ended || !self.agent.managers().is_current(self.serial)
+    }
+}
+
+/// The sending side's place in what there is to say.
+struct Sender<'s> {
+    session: &'s Session,
+    beat_at: Mono,
+    greeted: bool,
+    /// States still to be told, and the number they are as of.
+    now: VecDeque<TargetNow>,
+    now_mark: Option<u64>,
+    now_at: Mono,
+    follower: Option<Follower>,
+    /// The epoch the manager was last told.
+    announced: Option<Epoch>,
+    catching_up: bool,
+}
+
+impl<'s> Sender<'s> {
+    fn new(session: &'s Session) -> Sender<'s> {
+        Sender {
+            session,
+            beat_at: Mono(0),
+            greeted: false,
+            now: VecDeque::new(),
+            now_mark: None,
+            now_at: Mono(0),
+            follower: None,
+            announced: None,
+            catching_up: false,
+        }
+    }
+
+    /// Appends what is to be said next; nothing when all is said for now.
+    fn fill(&mut self, out: &mut Vec<u8>) {
+        let agent = &self.session.agent;
+        let now = clock::mono();
+        if !std::mem::replace(&mut self.greeted, true) {
+            push(out, &Message::Hello(agent.hello()));
+        }
+        for message in std::mem::take(&mut self.session.shared().outbox) {
+            push(out, &message);
+        }
+        if now >= self.beat_at {
+            self.beat_at = now.after(Duration::from_secs(proto::BEAT_EVERY_S));
+            let (at, status) = (clock::wall(), Some(agent.status()));
+            push(out, &Message::Beat { at, status });
+        }
+        if self.session.shared().resume.is_none() {
+            return;
+        }
+        self.collect_now(now);
+        if !self.push_now(out) {
+            self.push_records(out);
+        }
+    }
+
+    /// At first every state; while a backlog is on its way, those that changed.
+    fn collect_now(&mut self, now: Mono) {
+        let due = match self.now_mark {
+            None => true,
+            Some(_) => {
+                self.catching_up && self.now.is_empty() && now.since(self.now_at) >= NOW_EVERY
+            }
+        };
+        if !due {
+            return;
+        }
+        let first = self.now_mark.is_none();
+        let (mark, states) = self
+            .session
+            .agent
+            .recorder
+            .since(self.now_mark.unwrap_or(0));
+        self.now_at = now;
+        if first || !states.is_empty() {
+            self.now_mark = Some(mark);
+            self.now = states.into();
+            if first && self.now.is_empty() {
+                self.now_mark = Some(mark);
+            }
+        }
+    }
+
+    fn push_now(&mut self, out: &mut Vec<u8>) -> bool {
+        if self.now.is_empty() {
+            return false;
+        }
+        let count = self.now.len().min(proto::NOW_TARGETS_MAX);
+        let message = Message::Now {
+            epoch: self.session.agent.recorder.spool.epoch(),
+            seq: self.now_mark.unwrap_or(0),
+            targets: self.now.drain(..count).collect(),
+        };
+        push(out, &message);
+        true
+    }
+
+    /// Appends a batch of the oldest epoch that the manager lacks something of.
+    fn push_records(&mut self, out: &mut Vec<u8>) {
+        let spool = &self.session.agent.recorder.spool;
+        self.catching_up = false;
+        for range in spool.ranges() {
+            let sent = self
+                .session
+                .shared()
+                .sent
+                .get(&range.epoch)
+                .copied()
+                .unwrap_or(0);
+            if sent >= range.last {
+                continue;
+            }
+            let fits = self
+                .follower
+                .as_ref()
+                .is_some_and(|f| f.epoch() == range.epoch && f.next() == sent + 1);
+            if !fits {
+                self.follower = Some(Follower::new(range.epoch, sent + 1));
+            }
+            let follower = self.follower.as_mut().expect("just set");
+            let mut batch = Vec::new();
+            let read = follower.read(
+                spool.index(),
+                range.last,
+                BATCH_BYTES,
+                clock::wall(),
+                &mut batch,
+            );
+            if let Err(error) = read {
+                log::line(format_args!("spool: {error}"));
+            }
+            if batch.is_empty() {
+                continue;
+            }
+            let through = follower.next() - 1;
+            self.session.shared().sent.insert(range.epoch, through);
+            if self.announced.replace(range.epoch) != Some(range.epoch) {
+                push(out, &Message::Epoch(range.epoch));
+            }
+            self.catching_up = through < range.last || range.epoch != spool.epoch();
+            out.extend_from_slice(&batch);
+            return;
+        }
+    }
+}
+
+fn push(out: &mut Vec<u8>, message: &Message) {
+    out.extend_from_slice(message.line().as_bytes());
+}
+
+impl Agent {
+    fn hello(&self) -> Hello {
+        Hello {
+            version: proto::VERSION,
+            role: Role::Agent,
+            id: self.id,
+            name: self.name.clone(),
+            instance: self.instance,
+            at: clock::wall(),
+        }
+    }
+
+    fn status(&self) -> Status {
+        let spool = &self.recorder.spool;
+        Status {
+            epochs: spool.ranges(),
+            revision: self.settings().revision().cloned(),
+            trouble: spool.trouble(),
+            dropped: spool.dropped(),
+        }
+    }
+
+    /// Notes a manager's progress and lets go of what nobody lacks any more.
+    fn reached(&self, serial: u64, epoch: Epoch, seq: u64) {
+        let mut managers = self.managers();
+        managers.reached(serial, epoch, seq);
+        let floor = managers.floor(epoch);
+        drop(managers);
+        if floor > 0 {
+            self.recorder.spool.acknowledged(epoch, floor);
+        }
+    }
+
+    /// Takes a whole configuration; the answer to it.
+    fn configure(&self, revision: &crate::model::Revision, take_over: bool, text: &str) -> Message {
+        let mut settings = self.settings();
+        match settings.offer(revision, take_over, text) {
+            Ok(targets) => {
+                if let Some(targets) = targets {
+                    let count = targets.len();
+                    self.prober.replace(targets);
+                    let (counter, owner) = (revision.counter, &revision.owner_name);
+                    log::line(format_args!(
+                        "configuration {counter} of manager {owner} applied: {count} targets"
+                    ));
+                }
+                Message::Applied(
+                    settings
+                        .revision()
+                        .cloned()
+                        .unwrap_or_else(|| revision.clone()),
+                )
+            }
+            Err(problems) => {
+                let owner = &revision.owner_name;
+                log::line(format_args!(
+                    "configuration {} of manager {owner} rejected: {}",
+                    revision.counter,
+                    problems.join("; ")
+                ));
+                Message::Rejected {
+                    hash: revision.hash,
+                    problems: fitting(problems),
+                    current: settings.revision().cloned(),
+                }
+            }
+        }
+    }
+}
+
+/// As many problems as fit a line, the rest counted.
+fn fitting(problems: Vec<String>) -> Vec<String> {
+    let total = problems.len();
+    let mut room = proto::LINE_BYTES_MAX / 4;
+    let mut kept: Vec<String> = problems
+        .into_iter()
+        .take_while(|p| {
+            let fits = p.len() <= room;
+            room = room.saturating_sub(p.len());
+            fits
+        })
+        .collect();
+    if kept.len() < total {
+        kept.push(format!("and {} more", total - kept.len()));
+    }
+    kept
+}

@@ -1,0 +1,438 @@
+//! The agent's own journal: numbers records, writes them in groups, keeps them
+//! until every manager has them or the limit is reached.
+//!
+//! Numbers are given out under one lock in the order of the queue, so the epoch
+//! has no hole. While the disk refuses, records wait in the bounded queue; what
+//! comes when it is full is counted into one gap record, for which there is
+//! always room. Probing never waits for the disk.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::bell::Bell;
+use crate::clock;
+use crate::error::{Context, Result};
+use crate::journal::{Appender, Base, Create, Depth, Index, SyncMode, Totals};
+use crate::log;
+use crate::model::{Epoch, Id, Mono, Wall};
+use crate::proto::{EPOCHS_MAX, EpochRange};
+use crate::record::{self, Body, GapWhy, Span};
+
+/// Records are written within this time of their making.
+pub const FLUSH_WITHIN: Duration = Duration::from_millis(50);
+/// Records are made durable within this time, where the mode says so.
+pub const SYNC_EVERY: Duration = Duration::from_secs(1);
+/// Rest between two attempts on a disk that refuses.
+pub const RETRY_EVERY: Duration = Duration::from_secs(1);
+/// Most records that wait for the disk.
+pub const QUEUE_MAX: usize = 65_536;
+/// Smallest spool limit, in bytes.
+pub const LIMIT_MIN: u64 = 256 * 1024;
+/// A segment is this part of the limit, within the bounds below.
+const SEGMENTS_PER_LIMIT: u64 = 16;
+const SEGMENT_BYTES_MIN: u64 = 16 * 1024;
+const SEGMENT_BYTES_MAX: u64 = 4 * 1024 * 1024;
+const STACK_BYTES: usize = 128 * 1024;
+
+/// How a spool is kept.
+pub struct Options {
+    pub limit: u64,
+    pub sync: SyncMode,
+    pub create: Create,
+}
+
+struct Entry {
+    span: Span,
+    at: Wall,
+    body: Body,
+}
+
+#[derive(Default)]
+struct Queue {
+    entries: VecDeque<Entry>,
+    /// When the oldest entry came.
+    since: Mono,
+    /// The number given out last.
+    last: u64,
+    closing: bool,
+}
+
+/// What senders may know.
+#[derive(Debug, Clone, Default)]
+struct Progress {
+    /// The last number of the current epoch that can be read.
+    written: u64,
+    trouble: Option<String>,
+    dropped: u64,
+}
+
+/// The spool; its writer thread ends when it is dropped.
+pub struct Spool {
+    shared: Arc<Shared>,
+    writer: Option<JoinHandle<()>>,
+    /// When the run before was last known to live.
+    pub alive: Option<Wall>,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    /// There is something to write, or it is time to end.
+    filled: Condvar,
+    index: Mutex<Index>,
+    progress: Mutex<Progress>,
+    bell: Arc<Bell>,
+    epoch: Epoch,
+    limit: u64,
+}
+
+impl Spool {
+    /// Opens the spool in `dir` for a new epoch of `agent`; rings `bell` when there is more to read.
+    pub fn open(dir: &Path, agent: Id, options: Options, bell: Arc<Bell>) -> Result<Spool> {
+        fs::create_dir_all(dir).context(|| format!("create {}", dir.display()))?;
+        let (mut index, notes) = Index::open(dir, Depth::Everything)?;
+        for note in notes {
+            log::line(format_args!("spool: {note}"));
+        }
+        let alive = last_alive(&index);
+        let lost = drop_surplus_epochs(&mut index)?;
+        let base = Base {
+            agent,
+            epoch: Epoch(clock::random()),
+            order: index.next_order(),
+            last: 0,
+            totals: Totals::default(),
+        };
+        let segment_bytes =
+            (options.limit / SEGMENTS_PER_LIMIT).clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
+        let appender = Appender::new(dir, base, segment_bytes, options.sync, options.create);
+        let shared = Arc::new(Shared {
+            queue: Mutex::default(),
+            filled: Condvar::new(),
+            index: Mutex::new(index),
+            progress: Mutex::default(),
+            bell,
+            epoch: base.epoch,
+            limit: options.limit,
+        });
+        let writer = Writer {
+            shared: Arc::clone(&shared),
+            appender,
+            totals: Totals::default(),
+            sync_at: None,
+        };
+        let writer = std::thread::Builder::new()
+            .name("spool".into())
+            .stack_size(STACK_BYTES)
+            .spawn(move || writer.run())
+            .context(|| "start the spool's thread".to_string())?;
+        let spool = Spool {
+            shared,
+            writer: Some(writer),
+            alive,
+        };
+        for body in lost {
+            spool.push(clock::wall(), body);
+        }
+        Ok(spool)
+    }
+
+    /// Takes a record; its number. Never blocks on the disk.
+    pub fn push(&self, at: Wall, body: Body) -> u64 {
+        let mut queue = lock(&self.shared.queue);
+        queue.last += 1;
+        let seq = queue.last;
+        if queue.entries.len() >= QUEUE_MAX {
+            queue.drop_one(seq, at);
+            drop(queue);
+            lock(&self.shared.progress).dropped += 1;
+            return seq;
+        }
+        let was_empty = queue.entries.is_empty();
+        if was_empty {
+            queue.since = clock::mono();
+        }
+        queue.entries.push_back(Entry {
+            span: Span { first: seq, seq },
+            at,
+            body,
+        });
+        drop(queue);
+        if was_empty {
+            self.shared.filled.notify_one();
+        }
+        seq
+    }
+
+    /// The current epoch.
+    pub fn epoch(&self) -> Epoch {
+        self.shared.epoch
+    }
+
+    /// The number given out last.
+    pub fn last(&self) -> u64 {
+        lock(&self.shared.queue).last
+    }
+
+    /// For followers.
+    pub fn index(&self) -> &Mutex<Index> {
+        &self.shared.index
+    }
+
+    /// What is held, oldest epoch first, the current one last.
+    pub fn ranges(&self) -> Vec<EpochRange> {
+        let written = lock(&self.shared.progress).written;
+        let index = lock(&self.shared.index);
+        let current = self.shared.epoch;
+        let mut ranges: Vec<EpochRange> = index
+            .epochs()
+            .iter()
+            .filter(|e| e.epoch != current)
+            .map(|e| EpochRange {
+                epoch: e.epoch,
+                first: e.first(),
+                last: e.last(),
+            })
+            .collect();
+        ranges.push(EpochRange {
+            epoch: current,
+            first: index.epoch(current).map_or(1, |e| e.first()),
+            last: written,
+        });
+        ranges
+    }
+
+    /// What keeps it from writing, if anything.
+    pub fn trouble(&self) -> Option<String> {
+        lock(&self.shared.progress).trouble.clone()
+    }
+
+    /// Records dropped since the start.
+    pub fn dropped(&self) -> u64 {
+        lock(&self.shared.progress).dropped
+    }
+
+    /// Removes what everyone who needs `epoch` has up to `through`.
+    pub fn acknowledged(&self, epoch: Epoch, through: u64) {
+        let mut index = lock(&self.shared.index);
+        let removed = index.remove_through(epoch, through, Some(self.shared.epoch));
+        if let Err(error) = removed {
+            log::line(format_args!("spool: {error}"));
+        }
+    }
+}
+
+impl Drop for Spool {
+    fn drop(&mut self) {
+        lock(&self.shared.queue).closing = true;
+        self.shared.filled.notify_one();
+        if let Some(writer) = self.writer.take() {
+            let _ = writer.join();
+        }
+    }
+}
+
+impl Queue {
+    /// Counts one record into the gap at the queue's end.
+    fn drop_one(&mut self, seq: u64, at: Wall) {
+        if let Some(last) = self.entries.back_mut() {
+            let open = matches!(
+                last.body,
+                Body::Gap {
+                    why: GapWhy::Disk,
+                    ..
+                }
+            );
+            if open && last.span.seq + 1 == seq {
+                last.span.seq = seq;
+                return;
+            }
+        }
+        self.entries.push_back(Entry {
+            span: Span { first: seq, seq },
+            at,
+            body: Body::Gap {
+                first: seq,
+                why: GapWhy::Disk,
+            },
+        });
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("spool state")
+}
+
+/// When the newest record on disk was written.
+fn last_alive(index: &Index) -> Option<Wall> {
+    let segment = index.epochs().last()?.segments.last()?;
+    let stamp = fs::metadata(&segment.path).ok()?.modified().ok()?;
+    let since = stamp.duration_since(std::time::UNIX_EPOCH).ok()?;
+    Some(Wall(u64::try_from(since.as_millis()).ok()?))
+}
+
+/// Removes the oldest epochs beyond what one list can name; each leaves a record.
+fn drop_surplus_epochs(index: &mut Index) -> Result<Vec<Body>> {
+    let mut lost = Vec::new();
+    while index.epochs().len() >= EPOCHS_MAX {
+        if let Some(gone) = index.drop_oldest_epoch()? {
+            log::line(format_args!(
+                "spool: more than {EPOCHS_MAX} runs waited unsent, the oldest ({}) is dropped",
+                gone.epoch
+            ));
+            lost.push(Body::Lost {
+                epoch: gone.epoch,
+                first: gone.first(),
+                last: gone.last(),
+            });
+        }
+    }
+    Ok(lost)
+}
+
+struct Writer {
+    shared: Arc<Shared>,
+    appender: Appender,
+    totals: Totals,
+    /// When what was written is to be made durable.
+    sync_at: Option<Mono>,
+}
+
+impl Writer {
+    fn run(mut self) {
+        loop {
+            let (entries, closing) = self.wait();
+            self.take(entries);
+            if self.appender.is_dirty() {
+                self.write();
+            }
+            if closing {
+                let _ = self.appender.sync();
+                return;
+            }
+        }
+    }
+
+    /// Waits until a group is ready, a sync is due, or a retry is.
+    fn wait(&self) -> (VecDeque<Entry>, bool) {
+        let mut queue = lock(&self.shared.queue);
+        let in_trouble = lock(&self.shared.progress).trouble.is_some();
+        let retry_at = clock::mono().after(RETRY_EVERY);
+        loop {
+            let ready_at = match (in_trouble, queue.entries.is_empty()) {
+                (true, _) => Some(retry_at),
+                (false, false) => Some(queue.since.after(FLUSH_WITHIN)),
+                (false, true) => self.sync_at,
+            };
+            let left = ready_at.map(|at| at.since(clock::mono()));
+            if queue.closing || left.is_some_and(|left| left.is_zero()) {
+                // While the disk refuses, records wait where their number is bounded.
+                let entries = match in_trouble && !queue.closing {
+                    true => VecDeque::new(),
+                    false => std::mem::take(&mut queue.entries),
+                };
+                return (entries, queue.closing);
+            }
+            queue = match left {
+                Some(left) => {
+                    let waited = self.shared.filled.wait_timeout(queue, left);
+                    waited.expect("spool state").0
+                }
+                None => self.shared.filled.wait(queue).expect("spool state"),
+            };
+        }
+    }
+
+    fn take(&mut self, entries: VecDeque<Entry>) {
+        let Some(last) = entries.back().map(|e| e.span.seq) else {
+            return;
+        };
+        let mut lines = String::with_capacity(entries.len() * 128);
+        for entry in &entries {
+            let gap = match entry.body {
+                Body::Gap { why, .. } => Some(why),
+                _ => None,
+            };
+            self.totals.add(entry.span, gap);
+            record::write_line(&mut lines, entry.span, entry.at, &entry.body);
+        }
+        self.appender.take(&lines, last, self.totals);
+    }
+
+    fn write(&mut self) {
+        let outcome = self.appender.write().and_then(|written| {
+            let mut index = lock(&self.shared.index);
+            if let Some(segment) = written.fresh {
+                index.add(segment);
+            }
+            index.grow(self.shared.epoch, written.last, written.bytes, self.totals);
+            drop(index);
+            self.sync_if_due()?;
+            Ok(written.last)
+        });
+        match outcome {
+            Ok(last) => {
+                self.healthy(last);
+                self.keep_within_limit();
+            }
+            Err(error) => self.in_trouble(error.to_string()),
+        }
+    }
+
+    fn sync_if_due(&mut self) -> Result<()> {
+        let now = clock::mono();
+        if !self.appender.is_dirty() {
+            self.sync_at = None;
+            return Ok(());
+        }
+        if now < *self.sync_at.get_or_insert(now.after(SYNC_EVERY)) {
+            return Ok(());
+        }
+        self.sync_at = None;
+        self.appender.sync()
+    }
+
+    fn healthy(&self, last: u64) {
+        let mut progress = lock(&self.shared.progress);
+        progress.written = last;
+        // Trouble is over with the first good sync, or write where nothing is ever synced.
+        if self.sync_at.is_none() && progress.trouble.take().is_some() {
+            log::line("spool: writing again");
+        }
+        drop(progress);
+        self.shared.bell.ring();
+    }
+
+    fn in_trouble(&mut self, text: String) {
+        self.sync_at = None;
+        let mut progress = lock(&self.shared.progress);
+        if progress.trouble.is_none() {
+            log::line(format_args!("spool: {text}; records wait in memory"));
+        }
+        progress.trouble = Some(text);
+        drop(progress);
+        self.shared.bell.ring();
+    }
+
+    fn keep_within_limit(&self) {
+        let mut index = lock(&self.shared.index);
+        while index.bytes() > self.shared.limit {
+            match index.thin(self.shared.epoch, clock::wall()) {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    log::line(format_args!("spool: {error}"));
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// The spool's directory within an agent's data directory.
+pub fn dir_in(data: &Path) -> PathBuf {
+    data.join("spool")
+}

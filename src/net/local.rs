@@ -1,0 +1,75 @@
+//! One line asked and answered over a Unix socket that only its owner can reach.
+
+use std::fs::{self, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::time::Duration;
+
+use crate::clock;
+use crate::error::{Context, Error, Result};
+use crate::net::line::{Line, LineReader};
+
+/// Longest wait for either side.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Longest request or answer, in bytes.
+const LINE_BYTES_MAX: usize = 4096;
+/// Rest after a failed accept.
+const BACK_OFF: Duration = Duration::from_millis(100);
+const STACK_BYTES: usize = 128 * 1024;
+
+/// Answers every request on `path`, one at a time, on a thread of its own. The caller
+/// holds the directory's lock: a socket file that is there already is a dead one.
+pub fn serve(path: &Path, answer: impl Fn(&str) -> String + Send + 'static) -> Result<()> {
+    let doing = || format!("listen on {}", path.display());
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).context(doing),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path).context(doing)?;
+    fs::set_permissions(path, Permissions::from_mode(0o600)).context(doing)?;
+    std::thread::Builder::new()
+        .name("control".into())
+        .stack_size(STACK_BYTES)
+        .spawn(move || {
+            loop {
+                match listener.accept() {
+                    // A peer that breaks off has no answer coming.
+                    Ok((stream, _)) => drop(converse(stream, &answer)),
+                    Err(_) => clock::sleep(BACK_OFF),
+                }
+            }
+        })
+        .context(|| "start the control thread".to_string())?;
+    Ok(())
+}
+
+fn converse(stream: UnixStream, answer: &impl Fn(&str) -> String) -> io::Result<()> {
+    let mut reader = LineReader::new(patient(stream)?, LINE_BYTES_MAX);
+    let reply = match reader.next_line() {
+        Ok(Line::Whole(line)) => answer(&String::from_utf8_lossy(line)),
+        _ => return Ok(()),
+    };
+    reader.source().write_all(format!("{reply}\n").as_bytes())
+}
+
+/// Asks whoever listens on `path`.
+pub fn ask(path: &Path, request: &str) -> Result<String> {
+    let doing = || format!("ask on {}", path.display());
+    let mut stream = UnixStream::connect(path).and_then(patient).context(doing)?;
+    stream
+        .write_all(format!("{request}\n").as_bytes())
+        .context(doing)?;
+    match LineReader::new(stream, LINE_BYTES_MAX).next_line() {
+        Ok(Line::Whole(line)) => Ok(String::from_utf8_lossy(line).into_owned()),
+        Ok(_) => Err(Error::new(format!("{}: no answer", doing()))),
+        Err(error) => Err(Error::new(format!("{}: {error}", doing()))),
+    }
+}
+
+fn patient(stream: UnixStream) -> io::Result<UnixStream> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
