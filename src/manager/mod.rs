@@ -1,5 +1,7 @@
 //! The `tcpmon-manager` program.
 
+pub mod board;
+
 use std::ffi::OsString;
 use std::process::ExitCode;
 
