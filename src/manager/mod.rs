@@ -1,6 +1,7 @@
 //! The `tcpmon-manager` program.
 
 pub mod board;
+pub mod view;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
