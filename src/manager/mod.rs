@@ -1,5 +1,8 @@
 //! The `tcpmon-manager` program.
 
+pub mod board;
+pub mod view;
+
 use std::ffi::OsString;
 use std::process::ExitCode;
 

@@ -1,0 +1,228 @@
+//! The board at one moment, for drawing and for `status`: rows in the order in which
+//! they matter, down first. Percentiles are worked out only for the rows asked for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::cell::Cell;
+use super::{Agent, Board, Event, Link, State};
+use crate::model::{Name, Wall, Why};
+use crate::stats::Outcome;
+use crate::units::HostPort;
+
+/// What one agent says about one target.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    pub target: Name,
+    pub address: HostPort,
+    pub agent: Name,
+    pub interval: Duration,
+    pub state: State,
+    /// When the state began; for a stale row, when it was last heard of. The manager's time.
+    pub since: Option<Wall>,
+    /// When the latest probe started, in the agent's time.
+    pub at: Option<Wall>,
+    /// How long it took, answered or not.
+    pub us: Option<u64>,
+    /// Why it failed; `None` when it was answered.
+    pub why: Option<Why>,
+    /// Why it failed, for people; from outside, not escaped.
+    pub text: Box<str>,
+    /// Of the answers in the last hour.
+    pub p50_us: Option<u64>,
+    pub p95_us: Option<u64>,
+    /// The fraction of the last hour's probes that failed.
+    pub loss: Option<f64>,
+    /// The latest results, oldest first.
+    pub recent: Vec<Outcome>,
+}
+
+/// An agent and its link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentRow {
+    pub name: Name,
+    /// `None` before the first try.
+    pub link: Option<Link>,
+}
+
+/// The longest names of all rows, in bytes, so that columns keep their width over all pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Widest {
+    pub target: usize,
+    pub address: usize,
+    pub agent: usize,
+}
+
+/// The board at one moment. Targets are counted by verdict.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    pub now: Wall,
+    /// Down first, then stale, unknown and up; by target and agent within.
+    pub rows: Vec<Row>,
+    /// Which row of all the first one here is.
+    pub first: usize,
+    /// How many rows there are in all.
+    pub row_total: usize,
+    pub widest: Widest,
+    /// In the fleet's order.
+    pub agents: Vec<AgentRow>,
+    /// Oldest first.
+    pub events: Vec<Arc<Event>>,
+    pub up: usize,
+    pub down: usize,
+    pub total: usize,
+}
+
+/// A target as all its agents together see it.
+#[derive(Debug, Clone)]
+pub struct TargetRow<'a> {
+    pub name: &'a Name,
+    pub address: &'a HostPort,
+    pub state: State,
+    /// The latest change among the agents that agree with the verdict.
+    pub since: Option<Wall>,
+    /// The latest of the agents that agree.
+    pub last_us: Option<u64>,
+    pub why: Option<Why>,
+    pub text: &'a str,
+    pub agents: Vec<&'a Row>,
+}
+
+/// Down when more than half of the agents that know say so, else up when one knows,
+/// else stale when one knew, else unknown.
+pub(super) fn verdict(states: impl Iterator<Item = State>) -> State {
+    let (mut up, mut down, mut stale) = (0, 0, 0);
+    for state in states {
+        match state {
+            State::Down => down += 1,
+            State::Up | State::Slow => up += 1,
+            State::Stale => stale += 1,
+            State::Unknown => {}
+        }
+    }
+    match (down, up, stale) {
+        _ if down > up => State::Down,
+        (0, 0, 0) => State::Unknown,
+        (0, 0, _) => State::Stale,
+        _ => State::Up,
+    }
+}
+
+impl Widest {
+    pub(super) fn of(cells: &[Cell]) -> Widest {
+        cells.iter().fold(Widest::default(), |w, cell| Widest {
+            target: w.target.max(cell.target.name.as_str().len()),
+            address: w.address.max(cell.target.address.to_string().len()),
+            agent: w.agent.max(cell.agent.as_str().len()),
+        })
+    }
+}
+
+impl Board {
+    /// Everything, with all rows.
+    pub fn snapshot(&self, now: Wall) -> Snapshot {
+        self.snapshot_page(now, 0, usize::MAX)
+    }
+
+    /// Everything, with at most `count` rows from row `first` on.
+    pub fn snapshot_page(&self, now: Wall, first: usize, count: usize) -> Snapshot {
+        let states: Vec<State> = self.cells.iter().map(|c| self.state(c, now)).collect();
+        let mut order: Vec<usize> = (0..states.len()).collect();
+        // Stable, and the cells are sorted by name.
+        order.sort_by_key(|&i| states[i]);
+        let rows = order.iter().skip(first).take(count);
+        let verdicts = self.verdicts(&states);
+        let count_of = |state| verdicts.iter().filter(|v| **v == state).count();
+        Snapshot {
+            now,
+            rows: rows.map(|&i| row(&self.cells[i], states[i], now)).collect(),
+            first: first.min(states.len()),
+            row_total: states.len(),
+            widest: self.widest,
+            agents: self.names.iter().map(|n| self.agent_row(n)).collect(),
+            events: self.events.iter().cloned().collect(),
+            up: count_of(State::Up),
+            down: count_of(State::Down),
+            total: verdicts.len(),
+        }
+    }
+
+    fn state(&self, cell: &Cell, now: Wall) -> State {
+        let away = self.agents.get(&cell.agent).and_then(Agent::away_since);
+        cell.state(away, now)
+    }
+
+    fn verdicts(&self, states: &[State]) -> Vec<State> {
+        let mut rest = states;
+        let groups = self
+            .cells
+            .chunk_by(|a, b| a.target.name == b.target.name)
+            .map(|group| {
+                let (of_target, after) = rest.split_at(group.len());
+                rest = after;
+                verdict(of_target.iter().copied())
+            });
+        groups.collect()
+    }
+
+    fn agent_row(&self, name: &Name) -> AgentRow {
+        AgentRow {
+            name: name.clone(),
+            link: self.agents.get(name).and_then(|a| a.link.clone()),
+        }
+    }
+}
+
+fn row(cell: &Cell, state: State, now: Wall) -> Row {
+    let last = cell.last.as_ref();
+    let hour = cell.hour(now);
+    Row {
+        target: cell.target.name.clone(),
+        address: cell.target.address.clone(),
+        agent: cell.agent.clone(),
+        interval: cell.target.interval,
+        state,
+        since: cell.since(state),
+        at: last.map(|l| l.at),
+        us: last.map(|l| l.us),
+        why: last.and_then(|l| l.why),
+        text: last.map(|l| l.text.clone()).unwrap_or_default(),
+        p50_us: hour.p50_us,
+        p95_us: hour.p95_us,
+        loss: hour.loss,
+        recent: cell.recent(),
+    }
+}
+
+impl Snapshot {
+    /// The rows here, put together by target, by name. Whole only for a whole snapshot.
+    pub fn targets(&self) -> Vec<TargetRow<'_>> {
+        let mut rows: Vec<&Row> = self.rows.iter().collect();
+        rows.sort_by(|a, b| (&a.target, &a.agent).cmp(&(&b.target, &b.agent)));
+        rows.chunk_by(|a, b| a.target == b.target)
+            .map(target_row)
+            .collect()
+    }
+
+    /// How many agents are connected.
+    pub fn connected(&self) -> usize {
+        let connected = |a: &&AgentRow| a.link.as_ref().is_some_and(|l| l.connected);
+        self.agents.iter().filter(connected).count()
+    }
+}
+
+fn target_row<'a>(rows: &[&'a Row]) -> TargetRow<'a> {
+    let state = verdict(rows.iter().map(|r| r.state));
+    let agree = rows.iter().filter(|r| r.state == state);
+    let last = agree.clone().max_by_key(|r| r.at);
+    TargetRow {
+        name: &rows[0].target,
+        address: &rows[0].address,
+        state,
+        since: agree.filter_map(|r| r.since).max(),
+        last_us: last.and_then(|r| r.us),
+        why: last.and_then(|r| r.why),
+        text: last.map(|r| &*r.text).unwrap_or_default(),
+        agents: rows.to_vec(),
+    }
+}

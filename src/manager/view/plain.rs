@@ -1,0 +1,96 @@
+//! The board as two plain tables for `status`: no escapes, no colours, as wide as needed.
+
+use std::fmt::Write;
+
+use super::notes::matters;
+use super::table::age;
+use crate::manager::board::{AgentRow, Snapshot, State, TargetRow};
+use crate::model::Wall;
+use crate::text;
+use crate::units::latency_text;
+
+/// Longest revision shown.
+const REVISION_LEN_MAX: usize = 24;
+
+/// A table of the targets, down first, and one of the agents. `s` holds all rows.
+pub fn plain_table(s: &Snapshot) -> String {
+    let mut targets = s.targets();
+    targets.sort_by_key(|t| t.state);
+    if s.agents.is_empty() && targets.is_empty() {
+        return "The fleet has no agents and no targets.\n".to_string();
+    }
+    let titles = ["TARGET", "ADDRESS", "STATE", "FOR", "LAST", "AGENTS", "WHY"];
+    let rows = targets.iter().map(|t| target(t, s.now)).collect();
+    let mut out = table(titles, rows);
+    out.push('\n');
+    let titles = ["AGENT", "LINK", "FOR", "SEEN", "REVISION", "NOTE"];
+    out += &table(titles, s.agents.iter().map(|a| agent(a, s.now)).collect());
+    out
+}
+
+fn target(t: &TargetRow<'_>, now: Wall) -> [String; 7] {
+    let agree = t.agents.iter().filter(|r| r.state == t.state).count();
+    let why = match (t.state, t.text) {
+        (State::Down, "") => t.why.map_or("", |w| w.as_str()),
+        (State::Down, text) => text,
+        _ => "",
+    };
+    [
+        t.name.to_string(),
+        t.address.to_string(),
+        t.state.to_string(),
+        t.since.map_or_else(none, |since| age(since, now)),
+        t.last_us.map_or_else(none, latency_text),
+        format!("{agree}/{}", t.agents.len()),
+        why.to_string(),
+    ]
+}
+
+fn agent(a: &AgentRow, now: Wall) -> [String; 6] {
+    let Some(link) = &a.link else {
+        let name = a.name.to_string();
+        return [name, none(), none(), none(), none(), String::new()];
+    };
+    let mut note = matters(link);
+    if !link.connected && !link.text.is_empty() {
+        note.push(link.text.clone());
+    }
+    let seen = |at| format!("{} ago", age(at, now));
+    [
+        a.name.to_string(),
+        if link.connected { "connected" } else { "away" }.to_string(),
+        age(link.since, now),
+        link.last_seen.map_or_else(none, seen),
+        match link.revision.as_str() {
+            "" => none(),
+            revision => text::fit(revision, REVISION_LEN_MAX).trim_end().to_string(),
+        },
+        note.join(", "),
+    ]
+}
+
+fn none() -> String {
+    "-".to_string()
+}
+
+/// Columns two spaces apart, each as wide as its widest cell; no space at the end of a line.
+fn table<const N: usize>(titles: [&str; N], rows: Vec<[String; N]>) -> String {
+    let mut lines = vec![titles.map(str::to_string)];
+    lines.extend(
+        rows.into_iter()
+            .map(|row| row.map(|c| text::escape(&c).into_owned())),
+    );
+    let width = |i: usize| lines.iter().map(|l| text::width(&l[i])).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    let mut out = String::new();
+    for line in &lines {
+        let cells = line
+            .iter()
+            .zip(&widths)
+            .map(|(cell, w)| text::fit(cell, *w));
+        let cells: Vec<String> = cells.collect();
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "{}", cells.join("  ").trim_end());
+    }
+    out
+}
