@@ -1,6 +1,7 @@
 //! The `tcpmon-manager` program.
 
 pub mod board;
+pub mod state;
 pub mod view;
 
 use std::ffi::OsString;

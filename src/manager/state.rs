@@ -1,0 +1,274 @@
+//! What the manager keeps about each agent beside its history: one file an agent,
+//! `agents/NAME.json`, replaced whole. It holds who the agent is, what it last said
+//! of itself, which configuration it is to have, and the states last announced, so
+//! that a restart repeats no news and the reading commands need no running manager.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Context, Error, Result};
+use crate::files;
+use crate::json::{self, Object, Value};
+use crate::model::{ContentHash, Epoch, Id, Name, Revision, Wall};
+use crate::proto::{self, EpochRange};
+
+/// Largest state file, in bytes: enough for 100,000 targets.
+const FILE_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Sessions whose clock offset is kept.
+pub const SESSIONS_MAX: usize = 64;
+
+/// A state last announced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Announced {
+    pub target: Name,
+    pub ok: bool,
+    pub since: Wall,
+}
+
+/// How one session's clocks compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionClock {
+    /// When it began, by the manager's clock.
+    pub at: Wall,
+    /// The agent's current epoch then.
+    pub epoch: Epoch,
+    /// The agent's clock minus the manager's.
+    pub offset_ms: i64,
+}
+
+/// See the module text.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AgentState {
+    /// Pinned by the first hello.
+    pub id: Option<Id>,
+    /// As of `saved`.
+    pub connected: bool,
+    pub since: Wall,
+    pub saved: Wall,
+    pub last_seen: Option<Wall>,
+    /// The last error of the link; empty when there is none.
+    pub text: String,
+    pub clock_offset_ms: Option<i64>,
+    /// What the agent held when it last said so, oldest epoch first.
+    pub announced_epochs: Vec<EpochRange>,
+    /// In force on the agent.
+    pub applied: Option<Revision>,
+    /// What it is to have: this manager's counter and the content.
+    pub wanted: Option<(u64, ContentHash)>,
+    pub rejected: Option<String>,
+    /// The agent's own trouble with its disk.
+    pub trouble: String,
+    /// The record up to which `states` tell everything.
+    pub mark: Option<(Epoch, u64)>,
+    pub states: Vec<Announced>,
+    /// The latest last.
+    pub sessions: Vec<SessionClock>,
+}
+
+/// The file of one agent's state.
+pub fn path(data: &Path, agent: &Name) -> PathBuf {
+    data.join("agents").join(format!("{agent}.json"))
+}
+
+/// The directory of one agent's history: named by id, so that no two are ever mixed.
+pub fn history_dir(data: &Path, id: Id) -> PathBuf {
+    data.join("history").join(id.to_string())
+}
+
+impl AgentState {
+    /// Whether the agent has yet to take the configuration it is to have.
+    pub fn pending(&self) -> bool {
+        match (&self.wanted, &self.applied) {
+            (Some((_, hash)), Some(applied)) => applied.hash != *hash,
+            (Some(_), None) => true,
+            (None, _) => false,
+        }
+    }
+
+    /// Reads an agent's state; a fresh one when there is none yet.
+    pub fn load(data: &Path, agent: &Name) -> Result<AgentState> {
+        let path = path(data, agent);
+        if files::stamp(&path).is_none() {
+            return Ok(AgentState::default());
+        }
+        let bytes = files::read_bounded(&path, FILE_BYTES_MAX)?;
+        let doing = || format!("read {}", path.display());
+        let value = json::parse(&bytes).context(doing)?;
+        parse(&value).ok_or_else(|| Error::new(format!("{}: not an agent's state", doing())))
+    }
+
+    /// Writes it.
+    pub fn save(&self, data: &Path, agent: &Name) -> Result<()> {
+        let mut text = String::new();
+        json::object(&mut text, |o| self.write(o));
+        text.push('\n');
+        files::replace(&path(data, agent), text.as_bytes())
+    }
+
+    fn write(&self, o: &mut Object<'_>) {
+        if let Some(id) = self.id {
+            o.str("id", &id.to_string());
+        }
+        o.bool("connected", self.connected)
+            .u64("since", self.since.0)
+            .u64("saved", self.saved.0)
+            .str("text", &self.text)
+            .str("trouble", &self.trouble);
+        if let Some(at) = self.last_seen {
+            o.u64("last_seen", at.0);
+        }
+        if let Some(offset) = self.clock_offset_ms {
+            o.str("clock_offset_ms", &offset.to_string());
+        }
+        o.array("announced_epochs", |a| {
+            for range in &self.announced_epochs {
+                a.object(|o| {
+                    o.str("epoch", &range.epoch.to_string())
+                        .u64("first", range.first)
+                        .u64("last", range.last);
+                });
+            }
+        });
+        if let Some(applied) = &self.applied {
+            o.object("applied", |o| proto::write_revision(o, applied));
+        }
+        if let Some((counter, hash)) = self.wanted {
+            o.object("wanted", |o| {
+                o.u64("counter", counter).str("hash", &hash.to_string());
+            });
+        }
+        if let Some(rejected) = &self.rejected {
+            o.str("rejected", rejected);
+        }
+        if let Some((epoch, seq)) = self.mark {
+            o.object("mark", |o| {
+                o.str("epoch", &epoch.to_string()).u64("seq", seq);
+            });
+        }
+        self.write_lists(o);
+    }
+
+    fn write_lists(&self, o: &mut Object<'_>) {
+        o.array("states", |a| {
+            for state in &self.states {
+                a.object(|o| {
+                    o.str("target", state.target.as_str())
+                        .bool("ok", state.ok)
+                        .u64("since", state.since.0);
+                });
+            }
+        });
+        o.array("sessions", |a| {
+            for session in &self.sessions {
+                a.object(|o| {
+                    o.u64("at", session.at.0)
+                        .str("epoch", &session.epoch.to_string())
+                        .str("offset_ms", &session.offset_ms.to_string());
+                });
+            }
+        });
+    }
+}
+
+fn parse(v: &Value<'_>) -> Option<AgentState> {
+    let text = |key| v.get(key).and_then(Value::str).map(str::to_string);
+    let mark = |v: &Value<'_>| Some((parsed(v, "epoch")?, v.get("seq")?.u64()?));
+    let wanted = |v: &Value<'_>| Some((v.get("counter")?.u64()?, parsed(v, "hash")?));
+    Some(AgentState {
+        id: parsed(v, "id"),
+        connected: v.get("connected")?.bool()?,
+        since: Wall(v.get("since")?.u64()?),
+        saved: Wall(v.get("saved")?.u64()?),
+        last_seen: v.get("last_seen").and_then(Value::u64).map(Wall),
+        text: text("text").unwrap_or_default(),
+        clock_offset_ms: parsed(v, "clock_offset_ms"),
+        announced_epochs: list(v, "announced_epochs", |v| {
+            Some(EpochRange {
+                epoch: parsed(v, "epoch")?,
+                first: v.get("first")?.u64()?,
+                last: v.get("last")?.u64()?,
+            })
+        })?,
+        applied: v.get("applied").and_then(|v| proto::read_revision(v).ok()),
+        wanted: v.get("wanted").and_then(wanted),
+        rejected: text("rejected"),
+        trouble: text("trouble").unwrap_or_default(),
+        mark: v.get("mark").and_then(mark),
+        states: list(v, "states", |v| {
+            Some(Announced {
+                target: parsed(v, "target")?,
+                ok: v.get("ok")?.bool()?,
+                since: Wall(v.get("since")?.u64()?),
+            })
+        })?,
+        sessions: list(v, "sessions", |v| {
+            Some(SessionClock {
+                at: Wall(v.get("at")?.u64()?),
+                epoch: parsed(v, "epoch")?,
+                offset_ms: parsed(v, "offset_ms")?,
+            })
+        })?,
+    })
+}
+
+fn parsed<T: std::str::FromStr>(v: &Value<'_>, key: &str) -> Option<T> {
+    v.get(key)?.str()?.parse().ok()
+}
+
+fn list<T>(v: &Value<'_>, key: &str, each: impl Fn(&Value<'_>) -> Option<T>) -> Option<Vec<T>> {
+    v.get(key)?.array()?.iter().map(each).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_reads_back_as_written() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("agents")).unwrap();
+        let name: Name = "attic".parse().unwrap();
+        let full = AgentState {
+            id: Some(Id(7)),
+            connected: true,
+            since: Wall(1),
+            saved: Wall(2),
+            last_seen: Some(Wall(3)),
+            text: "connect: \u{1b}".into(),
+            clock_offset_ms: Some(-2500),
+            announced_epochs: vec![EpochRange {
+                epoch: Epoch(9),
+                first: 1,
+                last: 20,
+            }],
+            applied: Some(Revision {
+                owner: Id(1),
+                owner_name: name.clone(),
+                counter: 4,
+                hash: ContentHash(5),
+            }),
+            wanted: Some((5, ContentHash(6))),
+            rejected: Some("no".into()),
+            trouble: "disk".into(),
+            mark: Some((Epoch(9), 20)),
+            states: vec![Announced {
+                target: name.clone(),
+                ok: false,
+                since: Wall(6),
+            }],
+            sessions: vec![SessionClock {
+                at: Wall(1),
+                epoch: Epoch(9),
+                offset_ms: -3,
+            }],
+        };
+        for state in [AgentState::default(), full] {
+            state.save(dir.path(), &name).unwrap();
+            assert_eq!(AgentState::load(dir.path(), &name).unwrap(), state);
+        }
+        let other: Name = "other".parse().unwrap();
+        assert_eq!(
+            AgentState::load(dir.path(), &other).unwrap(),
+            AgentState::default()
+        );
+    }
+}
