@@ -5,7 +5,6 @@ use std::path::Path;
 
 use crate::clock;
 use crate::files;
-use crate::model::Name;
 
 fn line_of(path: &str) -> Option<String> {
     let bytes = files::read_bounded(Path::new(path), 4096).ok()?;
@@ -26,14 +25,4 @@ pub fn up_ms() -> u64 {
         Some(seconds) => (seconds * 1000.0) as u64,
         None => clock::mono().0 / 1000,
     }
-}
-
-/// The host's name as a valid name, or `fallback`.
-pub fn name(fallback: &str) -> Name {
-    let found = line_of("/proc/sys/kernel/hostname")
-        .or_else(|| std::env::var("HOSTNAME").ok())
-        .or_else(|| std::env::var("COMPUTERNAME").ok());
-    found
-        .and_then(|name| name.parse().ok())
-        .unwrap_or_else(|| fallback.parse().expect("a valid fallback"))
 }

@@ -156,7 +156,7 @@ impl Options {
             listen,
             name: args
                 .parsed("--name", str::parse)?
-                .unwrap_or_else(|| host::name("agent")),
+                .unwrap_or_else(|| files::host_name("agent")),
             spool_limit: args
                 .parsed("--spool-limit", spool_limit)?
                 .unwrap_or(SPOOL_LIMIT_DEFAULT),

@@ -11,13 +11,15 @@ use std::time::SystemTime;
 
 use crate::clock;
 use crate::error::{Context, Error, Result};
-use crate::model::Id;
+use crate::model::{Id, Name};
 use crate::units::size_text;
 
 mod lock;
 
 /// More than an id needs.
 const ID_BYTES_MAX: usize = 64;
+/// More than a host's name needs.
+const HOST_NAME_BYTES_MAX: usize = 4096;
 
 pub use lock::{DirLock, lock, try_lock};
 
@@ -114,6 +116,27 @@ pub fn ensure_dir(path: &Path) -> Result<()> {
     builder
         .create(path)
         .context(|| format!("create directory {}", path.display()))
+}
+
+/// When a file was last written; `None` when that can't be told.
+pub fn modified(path: &Path) -> Option<SystemTime> {
+    fs::metadata(path).ok()?.modified().ok()
+}
+
+/// The host's name as a valid name (from the kernel on Linux, else the environment),
+/// or `fallback`.
+pub fn host_name(fallback: &str) -> Name {
+    let kernel = read_bounded(Path::new("/proc/sys/kernel/hostname"), HOST_NAME_BYTES_MAX);
+    let kernel = kernel.ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let names = kernel.into_iter().chain(
+        ["HOSTNAME", "COMPUTERNAME"]
+            .into_iter()
+            .filter_map(|name| std::env::var(name).ok()),
+    );
+    let mut valid = names.filter_map(|name| name.trim().parse().ok());
+    valid
+        .next()
+        .unwrap_or_else(|| fallback.parse().expect("a valid fallback"))
 }
 
 /// The identity kept in a data directory as the file `id`, made on first use.

@@ -81,23 +81,22 @@ impl Index {
             dir: dir.to_path_buf(),
             epochs: Vec::new(),
         };
-        for (at, (name, (order, epoch, first))) in names.iter().enumerate() {
-            let next = names.get(at + 1).filter(|(_, (_, e, _))| e == epoch);
-            let known = index.epochs.iter().position(|e| e.epoch == *epoch);
+        for (at, found) in names.iter().enumerate() {
+            let next = names.get(at + 1).filter(|n| n.epoch == found.epoch);
+            let known = index.epoch(found.epoch);
             let file_base = Base {
                 agent: Id(0),
-                epoch: *epoch,
-                order: *order,
-                last: first - 1,
-                totals: known.map(|at| index.epochs[at].totals).unwrap_or_default(),
+                epoch: found.epoch,
+                order: found.order,
+                last: found.first - 1,
+                totals: known.map(|e| e.totals).unwrap_or_default(),
             };
-            let until = match (depth, next) {
-                (Depth::Tails, Some((_, (_, _, next_first)))) => Some(next_first - 1),
-                _ => None,
+            let until = match depth {
+                Depth::Tails => next.map(|n| n.first - 1),
+                Depth::Everything => None,
             };
-            if let Some((segment, totals)) =
-                read_segment(&dir.join(name), file_base, until, &mut notes)?
-            {
+            let path = dir.join(&found.name);
+            if let Some((segment, totals)) = read_segment(&path, file_base, until, &mut notes)? {
                 index.note(segment, totals);
             }
         }
@@ -265,17 +264,35 @@ impl Index {
     }
 }
 
-type Names = Vec<(String, (u64, Epoch, u64))>;
+/// A segment file's name and what it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SegmentName {
+    pub name: String,
+    pub order: u64,
+    pub epoch: Epoch,
+    /// The first number it is to hold.
+    pub first: u64,
+}
 
-/// The segments' names in order: by epoch order, then by number.
-fn segment_names(dir: &Path, notes: &mut Vec<String>) -> Result<Names> {
+/// The segments in `dir`, by epoch order, then by number. Other files are passed over.
+pub fn list_segments(dir: &Path) -> Result<Vec<SegmentName>> {
+    let mut notes = Vec::new();
+    segment_names(dir, &mut notes)
+}
+
+fn segment_names(dir: &Path, notes: &mut Vec<String>) -> Result<Vec<SegmentName>> {
     let reading = || format!("read {}", dir.display());
     let mut names = Vec::new();
     for entry in fs::read_dir(dir).context(reading)? {
         let name = entry.context(reading)?.file_name();
         let Some(name) = name.to_str() else { continue };
         match Base::parse_name(name) {
-            Some(key) => names.push((name.to_string(), key)),
+            Some((order, epoch, first)) => names.push(SegmentName {
+                name: name.to_string(),
+                order,
+                epoch,
+                first,
+            }),
             None if name.ends_with(".jsonl") => {
                 let path = dir.join(name);
                 notes.push(format!(
@@ -286,7 +303,7 @@ fn segment_names(dir: &Path, notes: &mut Vec<String>) -> Result<Names> {
             None => {}
         }
     }
-    names.sort_by_key(|(_, (order, epoch, first))| (*order, *epoch, *first));
+    names.sort_by_key(|s| (s.order, s.epoch, s.first));
     Ok(names)
 }
 

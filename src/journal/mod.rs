@@ -15,7 +15,7 @@ mod segment;
 
 pub use append::{Appender, Create, SegmentFile, SyncMode, create_file};
 pub use follow::Follower;
-pub use index::{Depth, EpochIndex, Index, Segment};
+pub use index::{Depth, EpochIndex, Index, Segment, SegmentName, list_segments};
 pub use segment::{Base, Item, Scanner, Totals, base_of};
 
 #[cfg(test)]

@@ -1,13 +1,181 @@
-//! The `tcpmon-manager` program.
+//! The `tcpmon-manager` program: keeps a link to every agent of the fleet, stores
+//! what they record, tells how things stand. A prompt-driven menu, and the same work
+//! headless; commands that only read need no running manager and disturb none.
 
 pub mod board;
+pub mod core;
+mod history;
+mod link;
+pub mod replay;
+mod serve;
 pub mod state;
+mod tail;
 pub mod view;
+mod watch;
 
 use std::ffi::OsString;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cli::{self, Args, Fail, Opt, Program};
+use crate::error::{Error, Result};
+use crate::files;
+use crate::model::Name;
+use crate::units::{parse_duration, parse_size};
+
+use self::core::{Core, Options};
+use self::history::Limits;
+
+/// The fleet file used when none is named and it is there.
+pub const FLEET_FILE: &str = "fleet.json";
+const HISTORY_LIMIT_DEFAULT: u64 = 1024 * 1024 * 1024;
+const HISTORY_AGE_DEFAULT: Duration = Duration::from_secs(30 * 86_400);
+
+pub(crate) const CONFIG: Opt = Opt {
+    name: "--config",
+    value: "FILE",
+    default: "fleet.json, when it is there",
+    help: "the fleet file",
+    repeat: false,
+};
+pub(crate) const DATA: Opt = Opt {
+    name: "--data",
+    value: "DIR",
+    default: "$STATE_DIRECTORY, else ~/.local/state/tcpmon/manager",
+    help: "where the history is kept",
+    repeat: false,
+};
+const NAME: Opt = Opt {
+    name: "--name",
+    value: "NAME",
+    default: "the host's name",
+    help: "what the manager calls itself to agents",
+    repeat: false,
+};
+const TAKE_OVER: Opt = Opt {
+    name: "--take-over",
+    value: "",
+    default: "",
+    help: "replace configurations on agents that belong to another manager",
+    repeat: false,
+};
+const HISTORY_LIMIT: Opt = Opt {
+    name: "--history-limit",
+    value: "SIZE",
+    default: "1GiB",
+    help: "beyond this the oldest history is deleted",
+    repeat: false,
+};
+const HISTORY_AGE: Opt = Opt {
+    name: "--history-age",
+    value: "DURATION",
+    default: "30d",
+    help: "older history is deleted",
+    repeat: false,
+};
+
+const MENU: Program = Program {
+    name: "tcpmon-manager",
+    about: "Monitors TCP services through its agents; without a command, a menu.",
+    usage: &[
+        "tcpmon-manager [--config FILE] [--data DIR] [options]",
+        "tcpmon-manager serve|watch|status|report|audit|validate [options]",
+    ],
+    opts: &[CONFIG, DATA, NAME, TAKE_OVER, HISTORY_LIMIT, HISTORY_AGE],
+    more: "Commands (each with --help):\n  serve     monitor without prompts, changes of state on stderr\n  watch     the live view; into a pipe, every record as a line of JSON\n  status    what is up and down now\n  report    availability and latency over a period\n  audit     whether any record is missing\n  validate  check a fleet file",
+    free_max: 0,
+};
+const SERVE: Program = Program {
+    name: "tcpmon-manager serve",
+    about: "Monitors without prompts; changes of state are told on stderr, one line each.",
+    usage: &["tcpmon-manager serve [--config FILE] [--data DIR] [options]"],
+    opts: &[CONFIG, DATA, NAME, TAKE_OVER, HISTORY_LIMIT, HISTORY_AGE],
+    more: "",
+    free_max: 0,
+};
+const WATCH: Program = Program {
+    name: "tcpmon-manager watch",
+    about: "The live view; into a pipe, every record as it arrives, one line of JSON each. Beside a manager that runs on the same data directory it only reads; else it does the monitoring.",
+    usage: &["tcpmon-manager watch [--config FILE] [--data DIR] [options]"],
+    opts: &[CONFIG, DATA, NAME, TAKE_OVER, HISTORY_LIMIT, HISTORY_AGE],
+    more: "",
+    free_max: 0,
+};
 
 /// Runs the program with its arguments (without its own name).
-pub fn main(_args: Vec<OsString>) -> ExitCode {
-    ExitCode::from(2)
+pub fn main(mut args: Vec<OsString>) -> ExitCode {
+    let command = args.first().and_then(|a| a.to_str()).map(str::to_string);
+    let Some(command) = command.filter(|c| !c.starts_with('-')) else {
+        return cli::run(&MENU, args, run_menu);
+    };
+    args.remove(0);
+    match command.as_str() {
+        "serve" => cli::run(&SERVE, args, run_serve),
+        "watch" => cli::run(&WATCH, args, watch::main),
+        _ => cli::run(&MENU, Vec::new(), |_| {
+            Err(Fail::Usage(format!("unknown command {command}")))
+        }),
+    }
+}
+
+fn run_menu(_args: Args) -> std::result::Result<ExitCode, Fail> {
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run_serve(args: Args) -> std::result::Result<ExitCode, Fail> {
+    let core = Core::start(options(&args)?)?;
+    load(&core, &need_fleet_path(&args)?)?;
+    serve::run(&core)
+}
+
+/// The options of a manager that runs.
+fn options(args: &Args) -> std::result::Result<Options, Fail> {
+    let limits = Limits {
+        bytes: args
+            .parsed("--history-limit", parse_size)?
+            .unwrap_or(HISTORY_LIMIT_DEFAULT),
+        age: args
+            .parsed("--history-age", parse_duration)?
+            .unwrap_or(HISTORY_AGE_DEFAULT),
+    };
+    let name = args.parsed("--name", str::parse::<Name>)?;
+    Ok(Options {
+        data: files::data_dir("manager", args.get("--data"))?,
+        name: name.unwrap_or_else(|| files::host_name("manager")),
+        take_over: args.flag("--take-over"),
+        limits,
+    })
+}
+
+/// The fleet file that is named, or the usual one when it is there.
+fn fleet_path(args: &Args) -> Option<PathBuf> {
+    match args.get("--config") {
+        Some(path) => Some(PathBuf::from(path)),
+        None => Some(PathBuf::from(FLEET_FILE)).filter(|path| path.is_file()),
+    }
+}
+
+fn need_fleet_path(args: &Args) -> std::result::Result<PathBuf, Fail> {
+    fleet_path(args).ok_or_else(|| {
+        Fail::Usage(format!(
+            "no fleet file: name one with --config, or put {FLEET_FILE} here"
+        ))
+    })
+}
+
+/// Loads a fleet file; every problem becomes a line of the error.
+fn load(core: &Arc<Core>, path: &Path) -> Result<()> {
+    core.load(path)
+        .map_err(|problems| Error::new(problems.join("\n")))
+}
+
+/// Writes to stdout; false when nobody reads it any more.
+fn write_out(text: &str) -> bool {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .is_ok()
 }

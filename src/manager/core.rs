@@ -1,0 +1,430 @@
+//! The running manager: one link per agent, the board they fill, the fleet they serve.
+//! The same in every mode; the menu, the view and `serve` only look and ask.
+
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, SystemTime};
+
+use super::board::Board;
+use super::history::{self, Limits};
+use super::link::{Link, announced_of};
+use super::replay;
+use super::state::{AgentState, Announced};
+use crate::bell::Bell;
+use crate::clock;
+use crate::config::{self, FLEET_BYTES_MAX, Fleet, FleetAgent, Problem};
+use crate::error::{Context, Error, Result};
+use crate::files::{self, DirLock, Stamp};
+use crate::model::{Epoch, Id, Name, Target, Wall};
+use crate::net::resolve::Resolver;
+use crate::proto::{self, Hello, Role};
+use crate::record::Record;
+
+/// How often the fleet file is looked at.
+const WATCH_EVERY: Duration = Duration::from_secs(2);
+/// Looks between two saves of what changed, and between two rounds of retention.
+const SAVE_ROUNDS: u64 = 2;
+const RETAIN_ROUNDS: u64 = 30;
+/// Notices kept until someone reads them.
+const NOTICES_MAX: usize = 100;
+const STACK_BYTES: usize = 256 * 1024;
+/// How far back the board is filled.
+const FILL_MS: u64 = 3_600_000;
+
+/// How a manager runs.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub data: PathBuf,
+    pub name: Name,
+    /// Replace configurations that belong to other managers.
+    pub take_over: bool,
+    pub limits: Limits,
+}
+
+struct FleetState {
+    fleet: Arc<Fleet>,
+    path: Option<PathBuf>,
+    stamp: Option<Stamp>,
+    unsaved: bool,
+}
+
+/// See the module text.
+pub struct Core {
+    options: Options,
+    _lock: DirLock,
+    id: Id,
+    /// Made anew by every process.
+    instance: Id,
+    resolver: Resolver,
+    board: Mutex<Board>,
+    bell: Bell,
+    fleet: Mutex<FleetState>,
+    links: Mutex<BTreeMap<Name, Arc<Link>>>,
+    /// The newest record the board's state follows, by agent.
+    marks: Mutex<HashMap<Name, (Epoch, u64)>>,
+    notices: Mutex<Vec<String>>,
+}
+
+impl Core {
+    /// Takes the data directory and starts, without a fleet yet.
+    pub fn start(options: Options) -> Result<Arc<Core>> {
+        files::ensure_dir(&options.data)?;
+        let lock = files::lock(&options.data)?;
+        Core::start_locked(options, lock)
+    }
+
+    /// As [`Core::start`]; `None` when another process has the data directory.
+    pub fn try_start(options: Options) -> Result<Option<Arc<Core>>> {
+        files::ensure_dir(&options.data)?;
+        let lock = files::try_lock(&options.data)?;
+        lock.map(|lock| Core::start_locked(options, lock))
+            .transpose()
+    }
+
+    fn start_locked(options: Options, lock: DirLock) -> Result<Arc<Core>> {
+        for part in ["agents", "history"] {
+            let dir = options.data.join(part);
+            fs::create_dir_all(&dir).context(|| format!("create {}", dir.display()))?;
+        }
+        let core = Arc::new(Core {
+            id: files::own_id(&options.data)?,
+            options,
+            _lock: lock,
+            instance: Id(clock::random()),
+            resolver: Resolver::default(),
+            board: Mutex::new(Board::new()),
+            bell: Bell::default(),
+            fleet: Mutex::new(FleetState {
+                fleet: Arc::default(),
+                path: None,
+                stamp: None,
+                unsaved: false,
+            }),
+            links: Mutex::default(),
+            marks: Mutex::default(),
+            notices: Mutex::default(),
+        });
+        let keeper = Arc::clone(&core);
+        std::thread::Builder::new()
+            .name("keeper".into())
+            .stack_size(STACK_BYTES)
+            .spawn(move || keeper.keep())
+            .context(|| "start the keeper thread".to_string())?;
+        Ok(core)
+    }
+
+    /// The data directory.
+    pub fn data(&self) -> &Path {
+        &self.options.data
+    }
+
+    /// This manager's id.
+    pub fn id(&self) -> Id {
+        self.id
+    }
+
+    /// This manager's name.
+    pub fn name(&self) -> &Name {
+        &self.options.name
+    }
+
+    /// Whether it replaces configurations that belong to other managers.
+    pub fn takes_over(&self) -> bool {
+        self.options.take_over
+    }
+
+    /// For dialling agents.
+    pub fn resolver(&self) -> &Resolver {
+        &self.resolver
+    }
+
+    /// The status now.
+    pub fn board(&self) -> &Mutex<Board> {
+        &self.board
+    }
+
+    /// Rings when the board has changed.
+    pub fn bell(&self) -> &Bell {
+        &self.bell
+    }
+
+    /// What this manager says first.
+    pub fn hello(&self) -> Hello {
+        Hello {
+            version: proto::VERSION,
+            role: Role::Manager,
+            id: self.id,
+            name: self.options.name.clone(),
+            instance: self.instance,
+            at: clock::wall(),
+        }
+    }
+
+    /// The fleet in force.
+    pub fn fleet(&self) -> Arc<Fleet> {
+        Arc::clone(&self.fleet_state().fleet)
+    }
+
+    /// The file it was loaded from or saved to.
+    pub fn path(&self) -> Option<PathBuf> {
+        self.fleet_state().path.clone()
+    }
+
+    /// Whether it differs from that file through changes made here.
+    pub fn unsaved(&self) -> bool {
+        self.fleet_state().unsaved
+    }
+
+    /// Reads a fleet file and makes it the one in force. Else every problem, ready to
+    /// print, and nothing has changed.
+    pub fn load(self: &Arc<Core>, path: &Path) -> std::result::Result<(), Vec<String>> {
+        let stamp = files::stamp(path);
+        let fleet = read_fleet(path)?;
+        let mut state = self.fleet_state();
+        self.apply(&mut state, fleet)
+            .map_err(|error| vec![error.to_string()])?;
+        state.path = Some(path.to_path_buf());
+        state.stamp = stamp;
+        state.unsaved = false;
+        Ok(())
+    }
+
+    /// Checks a fleet changed here and makes it the one in force, not yet saved.
+    pub fn change(self: &Arc<Core>, fleet: Fleet) -> std::result::Result<(), Vec<String>> {
+        let problems = fleet.problems();
+        if !problems.is_empty() {
+            return Err(problems.iter().map(Problem::to_string).collect());
+        }
+        let mut state = self.fleet_state();
+        self.apply(&mut state, fleet)
+            .map_err(|error| vec![error.to_string()])?;
+        state.unsaved = true;
+        Ok(())
+    }
+
+    /// Writes the fleet in force to a file, whole.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let mut state = self.fleet_state();
+        files::replace(path, state.fleet.to_json().as_bytes())?;
+        state.path = Some(path.to_path_buf());
+        state.stamp = files::stamp(path);
+        state.unsaved = false;
+        Ok(())
+    }
+
+    /// What happened in the background since this was last asked.
+    pub fn notices(&self) -> Vec<String> {
+        std::mem::take(&mut *self.notices.lock().expect("notices"))
+    }
+
+    fn notice(&self, text: String) {
+        let mut notices = self.notices.lock().expect("notices");
+        if notices.len() < NOTICES_MAX {
+            notices.push(text);
+        }
+        drop(notices);
+        self.bell.ring();
+    }
+
+    fn fleet_state(&self) -> MutexGuard<'_, FleetState> {
+        self.fleet.lock().expect("fleet")
+    }
+
+    fn links(&self) -> MutexGuard<'_, BTreeMap<Name, Arc<Link>>> {
+        self.links.lock().expect("links")
+    }
+
+    /// Refuses an agent id that another name of the fleet has: one agent under two names
+    /// would be counted twice. A name that left the fleet gives its id back.
+    pub fn pin(&self, id: Id, name: &Name) -> Result<()> {
+        let others: Vec<Arc<Link>> = self
+            .links()
+            .values()
+            .filter(|l| l.name != *name)
+            .cloned()
+            .collect();
+        for other in others {
+            if other.state().id == Some(id) {
+                return Err(Error::new(format!(
+                    "the agent here has the id {id} of agent {}: the same agent under two names, or a copied data directory",
+                    other.name
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes the newest record that an agent's states follow.
+    pub fn note_mark(&self, agent: &Name, epoch: Epoch, seq: u64) {
+        self.marks
+            .lock()
+            .expect("marks")
+            .insert(agent.clone(), (epoch, seq));
+    }
+
+    /// What was announced of an agent, and up to which record.
+    pub fn announced(&self, agent: &Name) -> (Option<(Epoch, u64)>, Vec<Announced>) {
+        // The mark first: states may be newer than it, never older.
+        let mark = self.marks.lock().expect("marks").get(agent).copied();
+        let board = self.board.lock().expect("board");
+        (mark, announced_of(&board, agent))
+    }
+
+    /// Makes `fleet` the one in force: board, links, configurations.
+    fn apply(self: &Arc<Core>, state: &mut FleetState, fleet: Fleet) -> Result<()> {
+        let per_agent: Vec<(Name, Vec<Target>)> = fleet
+            .agents
+            .iter()
+            .map(|agent| (agent.name.clone(), fleet.targets_for(&agent.name)))
+            .collect();
+        self.board.lock().expect("board").set_fleet(&per_agent);
+        self.stop_links_not_in(&fleet);
+        for (agent, (_, targets)) in fleet.agents.iter().zip(&per_agent) {
+            let link = self.link_to(agent)?;
+            link.want(&config::agent_config_json(targets))?;
+        }
+        state.fleet = Arc::new(fleet);
+        self.bell.ring();
+        Ok(())
+    }
+
+    fn stop_links_not_in(&self, fleet: &Fleet) {
+        self.links().retain(|_, link| {
+            let kept = fleet
+                .agents
+                .iter()
+                .any(|a| a.name == link.name && a.address == link.address);
+            if !kept {
+                link.stop();
+            }
+            kept
+        });
+    }
+
+    /// The link to an agent, started with what is known of it when there is none yet.
+    fn link_to(self: &Arc<Core>, agent: &FleetAgent) -> Result<Arc<Link>> {
+        if let Some(link) = self.links().get(&agent.name) {
+            return Ok(Arc::clone(link));
+        }
+        let saved = AgentState::load(self.data(), &agent.name)?;
+        self.fill(&agent.name, &saved)?;
+        let (link, _thread) = Link::start(self, agent.name.clone(), agent.address.clone(), saved)?;
+        self.links().insert(agent.name.clone(), Arc::clone(&link));
+        Ok(link)
+    }
+
+    /// Puts back what was announced, and the last hour's results as history.
+    fn fill(&self, agent: &Name, saved: &AgentState) -> Result<()> {
+        let now = clock::wall();
+        let mut board = self.board.lock().expect("board");
+        for told in &saved.states {
+            board.restore(agent, &told.target, told.ok, told.since);
+        }
+        let Some(id) = saved.id else {
+            return Ok(());
+        };
+        let dir = super::state::history_dir(self.data(), id);
+        if !dir.is_dir() {
+            return Ok(());
+        }
+        let since = Wall(now.0.saturating_sub(FILL_MS));
+        replay::replay(&dir, since, |epoch, record: Record| {
+            board.record(agent, epoch, &record, now)
+        })
+    }
+
+    /// The background's rounds, for as long as the process lives.
+    fn keep(self: Arc<Core>) {
+        for round in 1.. {
+            clock::sleep(WATCH_EVERY);
+            self.watch_file();
+            if round % SAVE_ROUNDS == 0 {
+                self.save_states();
+            }
+            if round % RETAIN_ROUNDS == 0 {
+                if let Err(error) = self.retain() {
+                    self.notice(format!("history: {error}"));
+                }
+            }
+        }
+    }
+
+    /// Loads the fleet file again when it has changed on disk.
+    fn watch_file(self: &Arc<Core>) {
+        let (path, known, unsaved) = {
+            let state = self.fleet_state();
+            let Some(path) = state.path.clone() else {
+                return;
+            };
+            (path, state.stamp, state.unsaved)
+        };
+        let found = files::stamp(&path);
+        if found == known {
+            return;
+        }
+        let shown = path.display();
+        if unsaved {
+            self.fleet_state().stamp = found;
+            self.notice(format!(
+                "{shown} changed on disk; the changes made here are not saved: save or load decides"
+            ));
+            return;
+        }
+        match self.load(&path) {
+            Ok(()) => self.notice(format!("{shown} changed on disk: loaded")),
+            Err(problems) => {
+                self.fleet_state().stamp = found;
+                self.notice(format!(
+                    "{shown} changed on disk: not loaded, the fleet before stays in force"
+                ));
+                problems
+                    .into_iter()
+                    .for_each(|problem| self.notice(problem));
+            }
+        }
+    }
+
+    fn save_states(&self) {
+        let links: Vec<Arc<Link>> = self.links().values().cloned().collect();
+        for link in links {
+            if let Err(error) = link.save_if_changed() {
+                self.notice(error.to_string());
+            }
+        }
+    }
+
+    /// Keeps the histories within their limits.
+    fn retain(&self) -> Result<()> {
+        let links: Vec<Arc<Link>> = self.links().values().cloned().collect();
+        let mut open: Vec<_> = links
+            .iter()
+            .map(|l| l.history.lock().expect("history"))
+            .collect();
+        let is_open = open.iter().map(|h| h.is_some());
+        let ids: Vec<Id> = links
+            .iter()
+            .zip(is_open)
+            .filter_map(|(link, is_open)| link.state().id.filter(|_| is_open))
+            .collect();
+        let mut others = history::others(self.data(), &ids)?;
+        let mut all: Vec<_> = open.iter_mut().filter_map(|h| h.as_mut()).collect();
+        all.extend(others.iter_mut());
+        history::enforce(&mut all, self.options.limits, SystemTime::now())
+    }
+}
+
+/// Reads and checks a fleet file; every problem starts with the file's name.
+pub fn read_fleet(path: &Path) -> std::result::Result<Fleet, Vec<String>> {
+    let bytes =
+        files::read_bounded(path, FLEET_BYTES_MAX).map_err(|error| vec![error.to_string()])?;
+    config::parse_fleet(&bytes).map_err(|problems| {
+        let shown = path.display();
+        problems
+            .iter()
+            .map(|problem| format!("{shown}:{problem}"))
+            .collect()
+    })
+}
