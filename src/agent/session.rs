@@ -325,24 +325,21 @@ impl<'s> Sender<'s> {
         if self.session.shared().resume.is_none() {
             return;
         }
-        self.collect_now(now);
-        if !self.push_now(out) {
-            self.push_records(out);
+        self.collect_now(now, out);
+        match self.now.is_empty() {
+            true => self.push_records(out),
+            false => self.push_now(out),
         }
     }
 
-    /// At first every state; while a backlog is on its way, those that changed.
-    fn collect_now(&mut self, now: Mono) {
-        let due = match self.now_mark {
-            None => true,
-            Some(_) => {
-                self.catching_up && self.now.is_empty() && now.since(self.now_at) >= NOW_EVERY
-            }
-        };
-        if !due {
+    /// At first every state, even if there is none yet: the manager learns from where on
+    /// records tell the present. While a backlog is on its way, those that changed.
+    fn collect_now(&mut self, now: Mono, out: &mut Vec<u8>) {
+        let first = self.now_mark.is_none();
+        let again = self.catching_up && self.now.is_empty() && now.since(self.now_at) >= NOW_EVERY;
+        if !first && !again {
             return;
         }
-        let first = self.now_mark.is_none();
         let (mark, states) = self
             .session
             .agent
@@ -352,16 +349,12 @@ impl<'s> Sender<'s> {
         if first || !states.is_empty() {
             self.now_mark = Some(mark);
             self.now = states.into();
-            if first && self.now.is_empty() {
-                self.now_mark = Some(mark);
-            }
+            self.push_now(out);
         }
     }
 
-    fn push_now(&mut self, out: &mut Vec<u8>) -> bool {
-        if self.now.is_empty() {
-            return false;
-        }
+    /// Appends some of the states that are still to be told.
+    fn push_now(&mut self, out: &mut Vec<u8>) {
         let count = self.now.len().min(proto::NOW_TARGETS_MAX);
         let message = Message::Now {
             epoch: self.session.agent.recorder.spool.epoch(),
@@ -369,7 +362,6 @@ impl<'s> Sender<'s> {
             targets: self.now.drain(..count).collect(),
         };
         push(out, &message);
-        true
     }
 
     /// Appends a batch of the oldest epoch that the manager lacks something of.
