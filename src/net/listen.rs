@@ -20,8 +20,9 @@ use crate::clock;
 use crate::error::{Context, Result};
 use crate::log;
 
-/// Stack of a thread that serves a connection.
-pub const STACK_BYTES: usize = 64 * 1024;
+/// Stack of a thread that serves a connection. Only what is touched costs memory.
+/// JSON nested as deep as the reader allows takes over 64 KiB without optimisation.
+pub const STACK_BYTES: usize = 256 * 1024;
 /// How long a thread without work is kept.
 const PARKED_MAX: Duration = Duration::from_secs(10);
 /// Pause after the first failed accept in a row; doubles with each further one.
@@ -293,7 +294,23 @@ mod tests {
         gate: Gate,
         stop: Stop,
         peers: mpsc::Receiver<SocketAddr>,
-        thread: thread::JoinHandle<()>,
+        ended: mpsc::Receiver<()>,
+    }
+
+    /// How long a test waits before it fails.
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    impl Served {
+        fn connect(&self) -> TcpStream {
+            let stream = TcpStream::connect(self.addr).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream
+        }
+
+        fn stop(&self) {
+            self.stop.stop();
+            self.ended.recv_timeout(PATIENCE).expect("the loop ends");
+        }
     }
 
     fn echo_one(mut stream: TcpStream) {
@@ -311,19 +328,21 @@ mod tests {
         let stop = Stop::new(&listener, &gate).unwrap();
         let (tell, peers) = mpsc::channel();
         let (g, s) = (gate.clone(), stop.clone());
-        let thread = thread::spawn(move || {
+        let (end, ended) = mpsc::channel();
+        thread::spawn(move || {
             let handler = move |stream, peer| {
                 let _ = tell.send(peer);
                 echo_one(stream);
             };
             serve(listener, &g, "test", handler, &s);
+            let _ = end.send(());
         });
         Served {
             addr,
             gate,
             stop,
             peers,
-            thread,
+            ended,
         }
     }
 
@@ -337,11 +356,9 @@ mod tests {
     #[test]
     fn the_cap_holds_back_until_a_place_is_free() {
         let served = served(2);
-        let mut streams: Vec<_> = (0..4)
-            .map(|_| TcpStream::connect(served.addr).unwrap())
-            .collect();
+        let mut streams: Vec<_> = (0..4).map(|_| served.connect()).collect();
         for _ in 0..2 {
-            served.peers.recv().unwrap();
+            served.peers.recv_timeout(PATIENCE).unwrap();
         }
         assert_eq!(served.gate.count(), 2);
         // The third is not served while two are: nobody reports it within a moment.
@@ -350,34 +367,29 @@ mod tests {
         for stream in &mut streams {
             assert_eq!(echoed(stream, b'x'), b"x");
         }
-        served.stop.stop();
-        served.thread.join().unwrap();
+        served.stop();
     }
 
     #[test]
     fn a_handler_that_panics_gives_its_place_back() {
         let served = served(1);
         for byte in *b"!a!b" {
-            let mut stream = TcpStream::connect(served.addr).unwrap();
+            let mut stream = served.connect();
             let expected = if byte == b'!' { vec![] } else { vec![byte] };
             assert_eq!(echoed(&mut stream, byte), expected);
         }
-        served.stop.stop();
-        served.thread.join().unwrap();
+        served.stop();
     }
 
     #[test]
     fn a_stop_closes_the_listener_also_when_the_gate_is_full() {
         for held in [0, 1] {
             let served = served(1);
-            let mut streams: Vec<_> = (0..held)
-                .map(|_| TcpStream::connect(served.addr).unwrap())
-                .collect();
+            let mut streams: Vec<_> = (0..held).map(|_| served.connect()).collect();
             for _ in 0..held {
-                served.peers.recv().unwrap();
+                served.peers.recv_timeout(PATIENCE).unwrap();
             }
-            served.stop.stop();
-            served.thread.join().unwrap();
+            served.stop();
             let refused = TcpStream::connect(served.addr).unwrap_err();
             assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
             // What was being served goes on.
@@ -403,6 +415,22 @@ mod tests {
         };
         let first = run_one();
         assert_eq!([run_one(), run_one()], [first; 2]);
+    }
+
+    #[test]
+    fn a_handler_has_room_for_the_deepest_json() {
+        let half = crate::json::DEPTH_MAX / 2 - 1;
+        let (open, close) = ("[{\"a\":".repeat(half), "}]".repeat(half));
+        let line = format!("{{\"type\":\"hello\",\"x\":{open}1{close}}}");
+        let (tell, told) = mpsc::channel();
+        let job = move || {
+            let parsed = crate::json::parse(line.as_bytes()).is_ok();
+            let message = crate::proto::Message::parse(line.as_bytes()).is_ok();
+            let config = crate::config::parse_agent_config(line.as_bytes()).is_ok();
+            tell.send((parsed, message, config)).unwrap();
+        };
+        Gate::new(1).dispatch("test", Box::new(job)).unwrap();
+        assert_eq!(told.recv().unwrap(), (true, false, false));
     }
 
     #[test]
