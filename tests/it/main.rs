@@ -1,1 +1,7 @@
-//! The integration suite: real programs on loopback.
+//! The integration suite: real programs on loopback, started on port 0 and
+//! waited for by what they print. `support` starts and watches them; every other
+//! module is one subject.
+
+mod help;
+mod server;
+mod support;
