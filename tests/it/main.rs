@@ -5,3 +5,4 @@
 mod help;
 mod server;
 mod support;
+mod tidy;
