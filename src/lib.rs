@@ -4,7 +4,7 @@
 //! clock, sockets, files and threads. The middle is pure: time is an argument.
 //!
 //! ```text
-//! ground    error  json  units  text  crc32  crypto
+//! ground    error  text  json  units  crc32  crypto
 //! model     model  record  config
 //! logic     schedule  health  stats
 //! protocol  proto

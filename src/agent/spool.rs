@@ -7,7 +7,6 @@
 //! always room. Probing never waits for the disk.
 
 use std::collections::VecDeque;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
@@ -16,6 +15,7 @@ use std::time::Duration;
 use crate::bell::Bell;
 use crate::clock;
 use crate::error::{Context, Result};
+use crate::files;
 use crate::journal::{Appender, Base, Create, Depth, Index, SyncMode, Totals};
 use crate::log;
 use crate::model::{Epoch, Id, Mono, Wall};
@@ -92,7 +92,7 @@ struct Shared {
 impl Spool {
     /// Opens the spool in `dir` for a new epoch of `agent`; rings `bell` when there is more to read.
     pub fn open(dir: &Path, agent: Id, options: Options, bell: Arc<Bell>) -> Result<Spool> {
-        fs::create_dir_all(dir).context(|| format!("create {}", dir.display()))?;
+        files::ensure_dir(dir)?;
         let (mut index, notes) = Index::open(dir, Depth::Everything)?;
         for note in notes {
             log::line(format_args!("spool: {note}"));
@@ -268,10 +268,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// When the newest record on disk was written.
 fn last_alive(index: &Index) -> Option<Wall> {
-    let segment = index.epochs().last()?.segments.last()?;
-    let stamp = fs::metadata(&segment.path).ok()?.modified().ok()?;
-    let since = stamp.duration_since(std::time::UNIX_EPOCH).ok()?;
-    Some(Wall(u64::try_from(since.as_millis()).ok()?))
+    files::modified(&index.epochs().last()?.segments.last()?.path)
 }
 
 /// Removes the oldest epochs beyond what one list can name; each leaves a record.

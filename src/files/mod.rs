@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 use crate::clock;
 use crate::error::{Context, Error, Result};
-use crate::model::{Id, Name};
+use crate::model::{Id, Name, Wall};
 use crate::units::size_text;
 
 mod lock;
@@ -119,8 +119,25 @@ pub fn ensure_dir(path: &Path) -> Result<()> {
 }
 
 /// When a file was last written; `None` when that can't be told.
-pub fn modified(path: &Path) -> Option<SystemTime> {
-    fs::metadata(path).ok()?.modified().ok()
+pub fn modified(path: &Path) -> Option<Wall> {
+    let stamp = fs::metadata(path).ok()?.modified().ok()?;
+    let since = stamp.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    u64::try_from(since.as_millis()).ok().map(Wall)
+}
+
+/// The names of what is in a directory; none when there is no such directory.
+/// Names that are not UTF-8 are nobody's here and left out.
+pub fn names_in(dir: &Path) -> Result<Vec<String>> {
+    let doing = || format!("read {}", dir.display());
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.context(doing)?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        names.extend(entry.context(doing)?.file_name().into_string());
+    }
+    Ok(names)
 }
 
 /// The host's name as a valid name (from the kernel on Linux, else the environment),

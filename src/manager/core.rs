@@ -3,10 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::board::Board;
 use super::history::{self, Limits};
@@ -86,8 +85,7 @@ impl Core {
 
     fn start_locked(options: Options, lock: DirLock) -> Result<Arc<Core>> {
         for part in ["agents", "history"] {
-            let dir = options.data.join(part);
-            fs::create_dir_all(&dir).context(|| format!("create {}", dir.display()))?;
+            files::ensure_dir(&options.data.join(part))?;
         }
         let core = Arc::new(Core {
             id: files::own_id(&options.data)?,
@@ -412,7 +410,7 @@ impl Core {
         let mut others = history::others(self.data(), &ids)?;
         let mut all: Vec<_> = open.iter_mut().filter_map(|h| h.as_mut()).collect();
         all.extend(others.iter_mut());
-        history::enforce(&mut all, self.options.limits, SystemTime::now())
+        history::enforce(&mut all, self.options.limits, clock::wall())
     }
 }
 

@@ -3,12 +3,11 @@
 //! between storing and acknowledging yields a resend that is recognised and passed
 //! over. A line that would leave a hole is refused: it ends the session, never the truth.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::path::Path;
+use std::time::Duration;
 
 use super::state;
-use crate::error::{Context, Error, Result};
+use crate::error::{Error, Result};
 use crate::files;
 use crate::journal::{Appender, Base, Depth, Index, Segment, SyncMode, Totals, create_file};
 use crate::log;
@@ -51,7 +50,7 @@ impl History {
     /// Opens the history of agent `id`, called `name`, in the data directory `data`.
     pub fn open(data: &Path, id: Id, name: &Name) -> Result<History> {
         let dir = state::history_dir(data, id);
-        fs::create_dir_all(&dir).context(|| format!("create {}", dir.display()))?;
+        files::ensure_dir(&dir)?;
         files::replace(&dir.join(NAME_FILE), format!("{name}\n").as_bytes())?;
         History::reopen(&dir, id)
     }
@@ -226,11 +225,11 @@ pub struct Limits {
 struct Aged {
     history: usize,
     segment: Segment,
-    modified: SystemTime,
+    modified: Wall,
 }
 
 /// Removes the oldest segments of all `histories` until what is left is within `limits`.
-pub fn enforce(histories: &mut [&mut History], limits: Limits, now: SystemTime) -> Result<()> {
+pub fn enforce(histories: &mut [&mut History], limits: Limits, now: Wall) -> Result<()> {
     let mut aged = Vec::new();
     for (at, history) in histories.iter().enumerate() {
         for segment in history.index.epochs().iter().flat_map(|e| &e.segments) {
@@ -246,7 +245,7 @@ pub fn enforce(histories: &mut [&mut History], limits: Limits, now: SystemTime) 
     aged.sort_by_key(|a| a.modified);
     let mut bytes: u64 = histories.iter().map(|h| h.index.bytes()).sum();
     for candidate in aged {
-        let age = now.duration_since(candidate.modified).unwrap_or_default();
+        let age = Duration::from_millis(now.0.saturating_sub(candidate.modified.0));
         if age <= limits.age && bytes <= limits.bytes {
             break;
         }
@@ -260,24 +259,15 @@ pub fn enforce(histories: &mut [&mut History], limits: Limits, now: SystemTime) 
 
 /// Opens the histories in `data` that belong to none of `ids`: for retention alone.
 pub fn others(data: &Path, ids: &[Id]) -> Result<Vec<History>> {
-    let root: PathBuf = data.join("history");
-    let entries = match fs::read_dir(&root) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error).context(|| format!("read {}", root.display())),
-    };
-    let mut found = Vec::new();
-    for entry in entries {
-        let entry = entry.context(|| format!("read {}", root.display()))?;
-        let id = entry
-            .file_name()
-            .to_str()
-            .and_then(|n| n.parse::<Id>().ok());
-        if let Some(id) = id.filter(|id| !ids.contains(id)) {
-            found.push(History::reopen(&entry.path(), id)?);
-        }
-    }
-    Ok(found)
+    let root = data.join("history");
+    let found = files::names_in(&root)?;
+    let found = found
+        .iter()
+        .filter_map(|name| Some((name, name.parse::<Id>().ok()?)));
+    found
+        .filter(|(_, id)| !ids.contains(id))
+        .map(|(name, id)| History::reopen(&root.join(name), id))
+        .collect()
 }
 
 #[cfg(test)]
@@ -386,7 +376,7 @@ mod tests {
         let mut history = open(dir.path());
         store(&mut history, E, 51, 100);
         store(&mut history, F, 1, 100);
-        let now = SystemTime::now() + Duration::from_secs(3600);
+        let now = Wall(files::modified(dir.path()).unwrap().0 + 3_600_000);
         let far = Duration::from_secs(7200);
         let bytes = history.index.bytes();
         let keep_all = Limits { bytes, age: far };

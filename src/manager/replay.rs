@@ -1,4 +1,5 @@
 //! stub
+use crate::files;
 pub fn replay(
     _d: &std::path::Path,
     _s: crate::model::Wall,
@@ -6,22 +7,20 @@ pub fn replay(
 ) -> crate::error::Result<()> {
     Ok(())
 }
-
 /// stub
 pub fn histories(
     data: &std::path::Path,
 ) -> crate::error::Result<Vec<(crate::model::Name, crate::model::Id, std::path::PathBuf)>> {
     let mut v = vec![];
-    if let Ok(rd) = std::fs::read_dir(data.join("history")) {
-        for e in rd {
-            let e = e.unwrap();
-            let n = std::fs::read_to_string(e.path().join("agent")).unwrap();
-            v.push((
-                n.trim().parse().unwrap(),
-                e.file_name().to_str().unwrap().parse().unwrap(),
-                e.path(),
-            ));
-        }
+    let root = data.join("history");
+    for n in files::names_in(&root)? {
+        let p = root.join(&n);
+        let t = files::read_bounded(&p.join("agent"), 200)?;
+        v.push((
+            String::from_utf8_lossy(&t).trim().parse().unwrap(),
+            n.parse().unwrap(),
+            p,
+        ));
     }
     Ok(v)
 }
