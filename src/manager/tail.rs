@@ -3,6 +3,7 @@
 //! are normal.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 
 use super::replay::histories;
@@ -76,50 +77,42 @@ impl Tail {
         let Some(newest) = segments.last() else {
             return;
         };
-        let key = (id, newest.epoch);
-        if !self.epochs.contains_key(&key) {
-            let first = match start {
-                Start::End => newest,
-                Start::Beginning => &segments[0],
-            };
-            let Ok(scanner) = Scanner::open(&dir.join(&first.name), first.first) else {
-                return;
-            };
-            let mut tail = EpochTail {
-                segment: first.clone(),
-                scanner,
-                seen_bytes: 0,
-            };
-            if start == Start::End {
-                tail.read_on(dir, |_| {});
+        let tail = match self.epochs.entry((id, newest.epoch)) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let first = match start {
+                    Start::End => newest,
+                    Start::Beginning => &segments[0],
+                };
+                let Some(mut tail) = EpochTail::open(dir, first, first.first) else {
+                    return;
+                };
+                if start == Start::End {
+                    tail.read_on(dir, |_| {});
+                }
+                place.insert(tail)
             }
-            self.epochs.insert(key, tail);
-        }
-        let Some(tail) = self.epochs.get_mut(&key) else {
-            return;
         };
         tail.read_on(dir, |line| each(newest.epoch, line));
-        for segment in segments
-            .iter()
-            .filter(|s| s.first > tail.segment.first)
-            .cloned()
-            .collect::<Vec<_>>()
-        {
-            let next = tail.scanner.next();
-            let Ok(scanner) = Scanner::open(&dir.join(&segment.name), next) else {
+        while let Some(segment) = segments.iter().find(|s| s.first > tail.segment.first) {
+            let Some(newer) = EpochTail::open(dir, segment, tail.scanner.next()) else {
                 return;
             };
-            *tail = EpochTail {
-                segment,
-                scanner,
-                seen_bytes: 0,
-            };
+            *tail = newer;
             tail.read_on(dir, |line| each(newest.epoch, line));
         }
     }
 }
 
 impl EpochTail {
+    fn open(dir: &Path, segment: &SegmentName, next: u64) -> Option<EpochTail> {
+        Some(EpochTail {
+            segment: segment.clone(),
+            scanner: Scanner::open(&dir.join(&segment.name), next).ok()?,
+            seen_bytes: 0,
+        })
+    }
+
     fn read_on(&mut self, dir: &Path, mut each: impl FnMut(&[u8])) {
         let bytes = files::stamp(&dir.join(&self.segment.name)).map_or(0, |(_, len, _)| len);
         if bytes == self.seen_bytes {
