@@ -433,3 +433,192 @@ impl Writer {
 pub fn dir_in(data: &Path) -> PathBuf {
     data.join("spool")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::{Follower, SegmentFile};
+    use crate::record::Record;
+    use std::io::{self, Write};
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// A disk that is full while its flag is set.
+    struct Disk(std::fs::File, Arc<AtomicBool>);
+
+    impl Disk {
+        fn check(&self) -> io::Result<()> {
+            match self.1.load(Ordering::SeqCst) {
+                true => Err(io::ErrorKind::StorageFull.into()),
+                false => Ok(()),
+            }
+        }
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.check()?;
+            self.0.write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl SegmentFile for Disk {
+        fn sync(&mut self) -> io::Result<()> {
+            self.check()
+        }
+    }
+
+    struct Rig {
+        spool: Spool,
+        full: Arc<AtomicBool>,
+        bell: Arc<Bell>,
+    }
+
+    impl Rig {
+        fn new(dir: &Path, limit: u64) -> Rig {
+            let full = Arc::new(AtomicBool::new(false));
+            let bell = Arc::new(Bell::default());
+            let shared = Arc::clone(&full);
+            let create: Create = Box::new(move |path| {
+                Ok(Box::new(Disk(
+                    std::fs::File::create(path)?,
+                    Arc::clone(&shared),
+                )))
+            });
+            let sync = SyncMode::Interval;
+            let options = Options {
+                limit,
+                sync,
+                create,
+            };
+            let spool = Spool::open(dir, Id(1), options, Arc::clone(&bell)).unwrap();
+            Rig { spool, full, bell }
+        }
+
+        fn push(&self, count: u64) {
+            for _ in 0..count {
+                let target = "web".parse().unwrap();
+                self.spool.push(Wall(1), Body::Ended { target });
+            }
+        }
+
+        fn until(&self, what: impl Fn(&Spool) -> bool) {
+            let deadline = clock::mono().after(Duration::from_secs(20));
+            loop {
+                let heard = self.bell.heard();
+                if what(&self.spool) {
+                    return;
+                }
+                assert!(clock::mono() < deadline, "waited in vain");
+                self.bell.wait(heard, deadline);
+            }
+        }
+
+        fn written(&self) -> u64 {
+            self.spool.ranges().last().unwrap().last
+        }
+
+        fn read(&self) -> Vec<Record> {
+            let mut out = Vec::new();
+            let mut follower = Follower::new(self.spool.epoch(), 1);
+            follower
+                .read(
+                    self.spool.index(),
+                    self.written(),
+                    1 << 30,
+                    Wall(9),
+                    &mut out,
+                )
+                .unwrap();
+            let lines = out.split(|b| *b == b'\n').filter(|l| !l.is_empty());
+            lines.map(|l| Record::parse(l).unwrap()).collect()
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_said_what_overflows_is_one_gap_and_then_it_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let rig = Rig::new(dir.path(), 64 << 20);
+        rig.push(10);
+        rig.until(|s| s.ranges()[0].last == 10);
+        rig.full.store(true, Ordering::SeqCst);
+        rig.push(1);
+        rig.until(|s| s.trouble().is_some());
+        let overflow = 1000;
+        let room = QUEUE_MAX as u64;
+        rig.push(room + overflow);
+        assert_eq!(rig.spool.dropped(), overflow);
+        rig.full.store(false, Ordering::SeqCst);
+        rig.until(|s| s.trouble().is_none() && s.ranges()[0].last == s.last());
+        rig.push(5);
+        let total = 10 + 1 + room + overflow + 5;
+        rig.until(|s| s.ranges()[0].last == total);
+        let records = rig.read();
+        let gaps: Vec<_> = records
+            .iter()
+            .filter(|r| matches!(r.body, Body::Gap { .. }))
+            .collect();
+        assert_eq!(gaps.len(), 1);
+        assert_eq!(
+            gaps[0].span(),
+            Span {
+                first: total - 5 - overflow + 1,
+                seq: total - 5
+            }
+        );
+        assert_eq!(records.iter().map(|r| r.span().count()).sum::<u64>(), total);
+    }
+
+    #[test]
+    fn beyond_its_limit_the_oldest_becomes_a_gap() {
+        let dir = tempfile::tempdir().unwrap();
+        let rig = Rig::new(dir.path(), LIMIT_MIN);
+        for round in 1..=10 {
+            rig.push(1000);
+            rig.until(|s| s.ranges()[0].last == round * 1000);
+        }
+        let records = rig.read();
+        assert!(matches!(
+            records[0].body,
+            Body::Gap {
+                first: 1,
+                why: GapWhy::SpoolLimit
+            }
+        ));
+        assert_eq!(
+            records.iter().map(|r| r.span().count()).sum::<u64>(),
+            10_000
+        );
+        let bytes = lock(rig.spool.index()).bytes();
+        assert!(
+            bytes <= LIMIT_MIN + 2 * SEGMENT_BYTES_MIN + 100_000,
+            "{bytes}"
+        );
+    }
+
+    #[test]
+    fn every_run_is_an_epoch_of_its_own_and_too_many_are_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut epochs = Vec::new();
+        for _ in 0..EPOCHS_MAX + 2 {
+            let rig = Rig::new(dir.path(), 64 << 20);
+            epochs.push(rig.spool.epoch());
+            rig.push(2);
+        }
+        let rig = Rig::new(dir.path(), 64 << 20);
+        rig.push(1);
+        rig.until(|s| s.ranges().last().unwrap().last > 0);
+        assert!(rig.spool.alive.is_some());
+        let ranges = rig.spool.ranges();
+        assert_eq!(ranges.len(), EPOCHS_MAX);
+        assert!(!epochs.contains(&rig.spool.epoch()));
+        let records = rig.read();
+        assert!(
+            matches!(records[0].body, Body::Lost { first: 1, .. }),
+            "{records:?}"
+        );
+    }
+}
