@@ -2,6 +2,7 @@
 //! waited for by what they print. `support` starts and watches them; every other
 //! module is one subject.
 
+mod agent;
 mod help;
 mod server;
 mod support;

@@ -15,6 +15,8 @@
 //! Files go into a `tempfile::tempdir()` of the test's own.
 
 mod output;
+mod peer;
+mod proxy;
 
 use std::fmt;
 use std::io::Write;
@@ -24,6 +26,8 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
 pub use output::Output;
+pub use peer::{Peer, hello, verdict};
+pub use proxy::Proxy;
 
 /// How long a test waits for anything before it fails.
 pub const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,0 +1,371 @@
+//! The agent on its own, and against managers of every kind: real, hostile, many.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+
+use tcpmon::proto::Message;
+use tcpmon::record::{Body, GapWhy, Record};
+
+use super::support::{Peer, Running, hello, program, run, verdict};
+
+fn agent(data: &Path) -> Command {
+    let mut command = program("tcpmon-agent");
+    command
+        .args(["--listen", "127.0.0.1:0", "--name", "attic", "--data"])
+        .arg(data);
+    command
+}
+
+fn start(data: &Path) -> (Running, SocketAddr) {
+    let mut agent = Running::start(&mut agent(data));
+    let addr = agent.listening();
+    (agent, addr)
+}
+
+/// A configuration of targets that all connect to `addr`.
+fn targets(addr: SocketAddr, names: &[&str], interval_ms: u64) -> String {
+    let targets: Vec<String> = names
+        .iter()
+        .map(|name| {
+            format!(
+                r#"{{"name":"{name}","address":"{addr}","interval_ms":{interval_ms},"timeout_ms":{interval_ms},"retries":0}}"#
+            )
+        })
+        .collect();
+    format!(r#"{{"targets":[{}]}}"#, targets.join(","))
+}
+
+fn parse(line: &str) -> Record {
+    Record::parse(line.as_bytes()).unwrap_or_else(|damage| panic!("{line}: {damage}"))
+}
+
+#[test]
+fn without_a_manager_it_goes_on_from_its_last_configuration() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = Running::start(program("tcpmon-server").args(["--listen", "127.0.0.1:0"]));
+    let target = server.listening();
+    let (mut first, addr) = start(dir.path());
+    let mut manager = Peer::greet(addr, 1, 1);
+    let answer = manager.configure(1, 1, false, &targets(target, &["web"], 200));
+    assert!(verdict(&answer).is_ok());
+    server.stderr.line("127.0.0.1");
+    first.kill();
+    drop(manager);
+    server.stderr.seen();
+    let (mut second, _) = start(dir.path());
+    second
+        .stderr
+        .line("going on from configuration 1 of manager m1: 1 targets");
+    // What was under way when it was killed may still be told; the second is the new one's.
+    server.stderr.line("127.0.0.1");
+    server.stderr.line("127.0.0.1");
+}
+
+#[test]
+fn each_kind_of_bad_peer_costs_one_connection_and_one_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut agent, addr) = start(dir.path());
+    let mut good = Peer::greet(addr, 1, 1);
+    let long = vec![b'x'; 5000];
+    let deep = "[".repeat(4000) + "\n";
+    let version = hello(2, 2).line().replace("\"version\":1", "\"version\":9");
+    let role = hello(2, 2).line().replace("\"manager\"", "\"agent\"");
+    let cases: [(&[u8], &str); 8] = [
+        (b"GET / HTTP/1.1\r\n\r\n", "expected a hello: not JSON"),
+        (b"\x00\xff\xfe\x80\n", "expected a hello: not JSON"),
+        (
+            b"{\"msg\":\"ack\",\"epoch\":\"0000000000000001\",\"seq\":1}\n",
+            "another message came",
+        ),
+        (&long, "line too long"),
+        (deep.as_bytes(), "expected a hello: not JSON"),
+        (version.as_bytes(), "protocol version 9"),
+        (role.as_bytes(), "not for agents"),
+        (
+            b"{\"msg\":\"hello\",\"version\":1}\n",
+            "role is missing or wrong",
+        ),
+    ];
+    for (bytes, reason) in cases {
+        let mut bad = Peer::connect(addr);
+        bad.send(bytes);
+        assert!(bad.closed());
+        let line = agent.stderr.line("connection from 127.0.0.1:");
+        assert!(line.contains(reason), "{line}");
+        assert!(!line.contains('\u{ff}'), "{line}");
+    }
+    let half = Peer::connect(addr);
+    drop(half);
+    agent.stderr.line("closed before its hello");
+    let mut silent = Peer::connect(addr);
+    assert!(silent.closed());
+    agent.stderr.line("no hello within 5 s");
+    assert!(verdict(&good.configure(1, 1, false, &targets(addr, &[], 1000))).is_ok());
+}
+
+#[test]
+fn after_the_hello_nonsense_ends_the_session_with_a_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut agent, addr) = start(dir.path());
+    let huge = vec![b'x'; 70_000];
+    let cases: [(&[u8], &str); 5] = [
+        (b"nonsense\n", "not JSON"),
+        (b"{\"msg\":\"party\"}\n", "unknown message"),
+        (&huge, "line too long"),
+        (
+            b"{\"msg\":\"ack\",\"epoch\":\"0000000000000001\",\"seq\":5}\n",
+            "but only 0 was sent",
+        ),
+        (
+            b"{\"msg\":\"epoch\",\"epoch\":\"0000000000000001\"}\n",
+            "only agents send",
+        ),
+    ];
+    for (bytes, reason) in cases {
+        let mut peer = Peer::greet(addr, 1, 1);
+        peer.send(bytes);
+        assert!(peer.closed());
+        agent.stderr.line_where(reason, |line| {
+            line.contains("manager m1") && line.contains(reason)
+        });
+    }
+}
+
+#[test]
+fn a_bad_configuration_is_refused_whole_and_the_old_one_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_agent, addr) = start(dir.path());
+    let mut manager = Peer::greet(addr, 1, 1);
+    let good = targets(addr, &["web"], 1000);
+    assert!(verdict(&manager.configure(1, 1, false, &good)).is_ok());
+    let bad = r#"{"targets":[{"name":"a b","address":"x"},{"name":"c","address":"h:1","interval_ms":1,"timeout_ms":5,"retries":99}]}"#;
+    let problems = verdict(&manager.configure(1, 2, false, bad)).unwrap_err();
+    for part in [
+        "targets[0].name",
+        "targets[0].address",
+        "targets[1].interval_ms",
+        "targets[1].retries",
+    ] {
+        assert!(problems.contains(part), "{part} is not in: {problems}");
+    }
+    let mut again = Peer::greet(addr, 1, 1);
+    let beat = again.hear(|m| matches!(m, Message::Beat { .. }));
+    let Message::Beat {
+        status: Some(status),
+        ..
+    } = beat
+    else {
+        panic!("{beat:?}");
+    };
+    assert_eq!(status.revision.unwrap().counter, 1);
+}
+
+#[test]
+fn the_configuration_has_one_owner_until_another_takes_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_agent, addr) = start(dir.path());
+    let (one, two) = (targets(addr, &["a"], 1000), targets(addr, &["b"], 1000));
+    let mut main = Peer::greet(addr, 1, 1);
+    let mut standby = Peer::greet(addr, 2, 2);
+    assert!(verdict(&main.configure(1, 5, false, &one)).is_ok());
+    assert!(verdict(&standby.configure(2, 1, false, &one)).is_ok());
+    let refused = verdict(&standby.configure(2, 2, false, &two)).unwrap_err();
+    assert!(refused.contains("belongs to manager m1"), "{refused}");
+    let lower = verdict(&main.configure(1, 4, false, &two)).unwrap_err();
+    assert!(lower.contains("revision 4 is not newer than 5"), "{lower}");
+    assert!(verdict(&standby.configure(2, 3, true, &two)).is_ok());
+    let refused = verdict(&main.configure(1, 6, false, &one)).unwrap_err();
+    assert!(refused.contains("belongs to manager m2"), "{refused}");
+}
+
+#[test]
+fn a_newer_connection_replaces_and_a_second_process_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut agent, addr) = start(dir.path());
+    let mut old = Peer::greet(addr, 1, 1);
+    let _new = Peer::greet(addr, 1, 1);
+    assert!(old.closed());
+    agent.stderr.line("replaced by a newer connection");
+    let mut other = Peer::connect(addr);
+    other.say(&hello(1, 2));
+    let line = other.line().unwrap();
+    assert!(
+        line.contains("\"bye\"") && line.contains("is served already"),
+        "{line}"
+    );
+}
+
+#[test]
+fn records_wait_for_the_slowest_known_manager_until_it_is_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut first, addr) = start(dir.path());
+    let mut slow = Peer::greet(addr, 1, 1);
+    let mut quick = Peer::greet(addr, 2, 2);
+    let last = parse(&quick.record()).seq;
+    slow.record();
+    let epoch = quick_epoch(dir.path());
+    quick.say(&Message::Ack { epoch, seq: last });
+    first.kill();
+    // A third manager, new to this agent, is told what is no longer there: nothing yet.
+    let (mut second, addr) = start(dir.path());
+    let mut third = Peer::greet(addr, 3, 3);
+    assert_eq!(parse(&third.record()).seq, 1);
+    drop((slow, quick, third));
+    for (name, code) in [("m1", 0), ("m3", 0), ("m9", 1)] {
+        let done = run(program("tcpmon-agent")
+            .args(["--forget", name, "--data"])
+            .arg(dir.path()));
+        done.code(code);
+    }
+    second.kill();
+    let done = run(program("tcpmon-agent")
+        .args(["--forget", "m1", "--data"])
+        .arg(dir.path()));
+    done.code(1).stderr_has("no such manager; known: m2");
+}
+
+fn quick_epoch(data: &Path) -> tcpmon::model::Epoch {
+    let names = std::fs::read_dir(data.join("spool")).unwrap();
+    let name = names
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .max()
+        .unwrap();
+    name.split('-').nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn what_everyone_has_is_deleted_and_a_newcomer_is_told_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut first, addr) = start(dir.path());
+    let mut manager = Peer::greet(addr, 1, 1);
+    let seq = parse(&manager.record()).seq;
+    let old = quick_epoch(dir.path());
+    first.kill();
+    let (_second, addr) = start(dir.path());
+    let mut manager = Peer::greet(addr, 1, 2);
+    let mut last = seq;
+    while let record @ 1.. = parse(&manager.record()).seq {
+        if record <= last {
+            break;
+        }
+        last = record;
+    }
+    // All of the old run is here; acknowledged, it goes.
+    manager.say(&Message::Ack {
+        epoch: old,
+        seq: last,
+    });
+    let mut beat = None;
+    while beat.is_none() {
+        let mut again = Peer::greet(addr, 1, 2);
+        let Message::Beat {
+            status: Some(status),
+            ..
+        } = again.hear(|m| matches!(m, Message::Beat { .. }))
+        else {
+            panic!("a beat without status");
+        };
+        beat = Some(status).filter(|s| s.epochs.len() == 1);
+    }
+    let mut newcomer = Peer::connect(addr);
+    newcomer.say(&hello(2, 3));
+    newcomer.hear(|m| matches!(m, Message::Hello(_)));
+    newcomer.say(&Message::Resume(vec![(beat.unwrap().epochs[0].epoch, 0)]));
+    assert_eq!(parse(&newcomer.record()).seq, 1);
+}
+
+#[test]
+fn two_starters_on_one_directory_never_both_run() {
+    let dir = tempfile::tempdir().unwrap();
+    for _ in 0..5 {
+        let mut racers = [
+            Running::start(&mut agent(dir.path())),
+            Running::start(&mut agent(dir.path())),
+        ];
+        let loser = loop {
+            if let Some(at) = racers.iter_mut().position(|r| !r.alive()) {
+                break at;
+            }
+            std::thread::yield_now();
+        };
+        racers[1 - loser].listening();
+        let [a, b] = racers;
+        let (lost, mut won) = if loser == 0 { (a, b) } else { (b, a) };
+        lost.finish()
+            .code(1)
+            .stderr_has("is in use by another tcpmon-agent");
+        won.kill();
+    }
+}
+
+#[test]
+fn it_listens_beyond_loopback_only_when_told_that_this_is_insecure() {
+    let dir = tempfile::tempdir().unwrap();
+    let refused = run(program("tcpmon-agent")
+        .args(["--listen", "0.0.0.0:0", "--data"])
+        .arg(dir.path()));
+    refused
+        .code(2)
+        .stderr_has("only loopback is allowed")
+        .stderr_has("--insecure");
+    let mut allowed = Running::start(
+        program("tcpmon-agent")
+            .args(["--listen", "0.0.0.0:0", "--insecure", "--data"])
+            .arg(dir.path()),
+    );
+    allowed.stderr.line("--insecure: anyone who can reach");
+    allowed.listening();
+}
+
+#[test]
+fn bad_options_say_what_was_expected() {
+    for (args, text) in [
+        (["--spool-limit", "x"], "expected a size"),
+        (["--spool-limit", "1KiB"], "expected at least 256KiB"),
+        (["--sync", "often"], "expected always, interval or never"),
+        (["--max-workers", "0"], "expected a whole number from 1"),
+        (["--listen", "here"], "expected IP:PORT"),
+        (["--name", "a b"], "expected a name"),
+        (["--lisen", "x"], "did you mean --listen"),
+    ] {
+        run(program("tcpmon-agent").args(args))
+            .code(2)
+            .stderr_has(text);
+    }
+}
+
+#[test]
+fn a_deleted_stretch_comes_as_a_gap() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut server =
+        Running::start(program("tcpmon-server").args(["--listen", "127.0.0.1:0", "--quiet"]));
+    let target = server.listening();
+    let mut agent = Running::start(agent(dir.path()).args(["--spool-limit", "256KiB"]));
+    let addr = agent.listening();
+    let names: Vec<String> = (0..200)
+        .map(|n| format!("target-{n}-{}", "x".repeat(100)))
+        .collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut manager = Peer::greet(addr, 1, 1);
+    assert!(verdict(&manager.configure(1, 1, false, &targets(target, &names, 100))).is_ok());
+    // Never acknowledged, its records pass the limit within seconds.
+    let gap = std::iter::repeat_with(|| {
+        let mut late = Peer::greet(addr, 1, 1);
+        parse(&late.record())
+    });
+    let gap = gap
+        .map(|r| r.body)
+        .find(|body| matches!(body, Body::Gap { .. }))
+        .unwrap();
+    assert!(
+        matches!(
+            gap,
+            Body::Gap {
+                first: 1,
+                why: GapWhy::SpoolLimit
+            }
+        ),
+        "{gap:?}"
+    );
+}
