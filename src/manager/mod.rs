@@ -6,6 +6,7 @@ pub mod board;
 pub mod core;
 mod history;
 mod link;
+pub mod live;
 pub mod replay;
 mod serve;
 pub mod state;
