@@ -7,6 +7,7 @@ pub mod core;
 mod history;
 mod link;
 pub mod live;
+pub mod menu;
 pub mod replay;
 mod serve;
 pub mod state;
