@@ -6,6 +6,8 @@ pub mod board;
 pub mod core;
 mod history;
 mod link;
+pub mod live;
+pub mod menu;
 pub mod replay;
 mod serve;
 pub mod state;

@@ -37,7 +37,8 @@ impl Lines {
         Lines::of(io::stdin())
     }
 
-    fn of(stream: impl Read + Send + 'static) -> Result<Lines> {
+    /// Reads any stream, such as a script of answers.
+    pub fn of(stream: impl Read + Send + 'static) -> Result<Lines> {
         let (to, lines) = sync_channel(AHEAD_MAX);
         // Detached: it ends with its stream or with the process.
         thread::Builder::new()

@@ -1,14 +1,21 @@
-//! Whole frames on the terminal's other screen, each in one write. Entering hides the
-//! cursor and keeps what the person had on the screen; leaving brings both back.
+//! Whole frames on the terminal, each in one write. Entering scrolls what the person had
+//! on the screen out of the way, where scrolling back finds it; leaving goes on below the
+//! last frame.
+//!
+//! The terminal's other screen is deliberately not used, and the cursor is hidden only
+//! within a frame's one write: there are no signal handlers, so Ctrl-C ends the program
+//! between two frames without a word, and must find a terminal that is fit for the shell.
 
 use std::io::{self, Write};
 
-const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[H\x1b[2J";
-/// Home and cleared first: left with a full screen, tmux 3.3 keeps rows of the
-/// frame when the terminal has grown meanwhile.
-const LEAVE: &str = "\x1b[H\x1b[J\x1b[?25h\x1b[?1049l";
+/// Before and after a frame: no cursor racing over it, and two columns between it and
+/// what is typed.
+const HIDE: &str = "\x1b[?25l";
+const SHOW: &str = "\x1b[2C\x1b[?25h";
+/// The bottom line, wherever that is, and nothing on it.
+const LEAVE: &str = "\x1b[999;1H\x1b[K";
 
-/// The other screen, left when this is dropped.
+/// A screen with frames, left when this is dropped.
 ///
 /// Errors are plain `io::Error`s, so that a reader who is gone (`BrokenPipe`) can be told
 /// from a failure; after one, nothing more is written.
@@ -18,17 +25,11 @@ pub struct Screen<W: Write> {
     open: bool,
 }
 
-impl Screen<io::Stdout> {
-    /// Opens the other screen on stdout.
-    pub fn stdout() -> io::Result<Screen<io::Stdout>> {
-        Screen::enter(io::stdout())
-    }
-}
-
 impl<W: Write> Screen<W> {
-    fn enter(out: W) -> io::Result<Screen<W>> {
+    /// Makes room on a terminal of `rows` lines.
+    pub fn enter(out: W, rows: usize) -> io::Result<Screen<W>> {
         let mut screen = Screen { out, open: true };
-        screen.write(ENTER)?;
+        screen.write(&"\n".repeat(rows))?;
         Ok(screen)
     }
 
@@ -36,10 +37,11 @@ impl<W: Write> Screen<W> {
     /// which never scrolls; and std's stdout, which passes on what ends in a line end by
     /// itself, so gives the terminal a frame in one piece.
     pub fn draw(&mut self, frame: &str) -> io::Result<()> {
-        self.write(&frame.replace('\n', "\x1b[E"))
+        let frame = frame.replace('\n', "\x1b[E");
+        self.write(&format!("{HIDE}{frame}{SHOW}"))
     }
 
-    /// Goes back to the person's own screen.
+    /// Lets what comes next stand below the last frame.
     pub fn leave(mut self) -> io::Result<()> {
         self.close()
     }
@@ -96,16 +98,28 @@ mod tests {
     #[test]
     fn the_screen_is_entered_drawn_and_left_once() {
         let mut out = Vec::new();
-        let mut screen = Screen::enter(&mut out).unwrap();
+        let mut screen = Screen::enter(&mut out, 3).unwrap();
         screen.draw("\x1b[Hone\ntwo").unwrap();
         screen.leave().unwrap();
-        let expected = format!("{ENTER}\x1b[Hone\x1b[Etwo{LEAVE}");
+        let expected = format!("\n\n\n{HIDE}\x1b[Hone\x1b[Etwo{SHOW}{LEAVE}");
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 
     #[test]
+    fn a_program_killed_between_frames_leaves_a_sane_terminal() {
+        let mut out = Vec::new();
+        let mut screen = Screen::enter(&mut out, 3).unwrap();
+        screen.draw("\x1b[Hone").unwrap();
+        // As if killed here: nothing more is written.
+        std::mem::forget(screen);
+        let out = String::from_utf8(out).unwrap();
+        assert!(out.ends_with("\x1b[?25h"), "{out:?}");
+        assert!(!out.contains("\x1b[?1049h"), "{out:?}");
+    }
+
+    #[test]
     fn a_reader_who_is_gone_is_an_error_value() {
-        let mut screen = Screen::enter(Reader { takes: 1 }).unwrap();
+        let mut screen = Screen::enter(Reader { takes: 1 }, 24).unwrap();
         let error = screen.draw("frame").unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
         assert!(screen.leave().is_ok());

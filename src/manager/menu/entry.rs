@@ -1,0 +1,234 @@
+//! The questions about one agent, one target or the defaults, for new ones and for
+//! changes alike: what holds now is the default of each question.
+//!
+//! Nothing is applied here. An answer is checked against the fleet as it stands; whoever
+//! applies it has the whole checked again.
+
+use std::time::Duration;
+
+use super::ask::{Answer, Talk};
+use super::tables::list;
+use crate::config::{
+    Defaults, Fleet, FleetAgent, FleetTarget, INTERVAL_DEFAULT, RETRIES_DEFAULT, TIMEOUT_DEFAULT,
+    check_interval, check_retries, check_timeout,
+};
+use crate::model::Name;
+use crate::units::{HostPort, duration_text};
+
+/// Where an agent listens unless told otherwise.
+const AGENT_ADDRESS: &str = "127.0.0.1:65432";
+/// The answer that leaves a value to the defaults.
+const DEFAULT: &str = "default";
+/// The answer that has every agent probe a target.
+const ALL: &str = "all";
+
+/// Asks for an agent; `None` when the name is left empty.
+pub(super) fn agent(
+    talk: &mut Talk<'_>,
+    fleet: &Fleet,
+    old: Option<&FleetAgent>,
+) -> Answer<Option<FleetAgent>> {
+    let taken = |name: &Name| fleet.agents.iter().any(|a| a.name == *name);
+    let Some(name) = name(talk, "agent", taken, old.map(|a| &a.name))? else {
+        return Ok(None);
+    };
+    let holder = |address: &HostPort| {
+        let others = fleet.agents.iter().filter(|a| Some(*a) != old);
+        let text = address.to_string();
+        let same = |a: &&FleetAgent| a.address.to_string().eq_ignore_ascii_case(&text);
+        others.into_iter().find(same).map(|a| a.name.clone())
+    };
+    let usual = || AGENT_ADDRESS.parse().ok().filter(|a| holder(a).is_none());
+    let default = old.map(|a| a.address.clone()).or_else(usual);
+    let address = address(talk, default, |address| match holder(&address) {
+        Some(holder) => Err(format!("agent {holder} has that address already")),
+        None => Ok(address),
+    })?;
+    Ok(Some(FleetAgent { name, address }))
+}
+
+/// Asks for a target; `None` when the name is left empty.
+pub(super) fn target(
+    talk: &mut Talk<'_>,
+    fleet: &Fleet,
+    old: Option<&FleetTarget>,
+) -> Answer<Option<FleetTarget>> {
+    let taken = |name: &Name| fleet.targets.iter().any(|t| t.name == *name);
+    let Some(name) = name(talk, "target", taken, old.map(|t| &t.name))? else {
+        return Ok(None);
+    };
+    let address = address(talk, old.map(|t| t.address.clone()), Ok)?;
+    // A target that leaves everything to the defaults shows what those are.
+    let mut new = FleetTarget {
+        name,
+        address,
+        interval: None,
+        timeout: None,
+        retries: None,
+        agents: old.and_then(|t| t.agents.clone()),
+    };
+    let usual = fleet.resolved(&new);
+    let own = old.and_then(|t| t.interval);
+    new.interval = interval(talk, own, usual.interval)?;
+    let usual = fleet.resolved(&new);
+    let own = old.and_then(|t| t.timeout);
+    new.timeout = timeout(talk, own, usual.timeout, usual.interval)?;
+    new.retries = retries(talk, old.and_then(|t| t.retries), usual.retries)?;
+    if !fleet.agents.is_empty() {
+        new.agents = agents(talk, fleet, new.agents)?;
+    }
+    Ok(Some(new))
+}
+
+/// Asks what holds for targets that do not say otherwise.
+pub(super) fn defaults(talk: &mut Talk<'_>, old: &Defaults) -> Answer<Defaults> {
+    let own = interval(talk, old.interval, INTERVAL_DEFAULT)?;
+    let every = own.unwrap_or(INTERVAL_DEFAULT);
+    Ok(Defaults {
+        interval: own,
+        timeout: timeout(talk, old.timeout, TIMEOUT_DEFAULT.min(every), every)?,
+        retries: retries(talk, old.retries, RETRIES_DEFAULT)?,
+    })
+}
+
+fn name(
+    talk: &mut Talk<'_>,
+    what: &str,
+    taken: impl Fn(&Name) -> bool,
+    old: Option<&Name>,
+) -> Answer<Option<Name>> {
+    let prompt = match old {
+        Some(_) => "Name".to_string(),
+        None => format!("Name of the {what}, empty to end"),
+    };
+    let default = (old.map(Name::to_string).unwrap_or_default(), old.cloned());
+    talk.ask(&prompt, Some(default), |text| {
+        let name: Name = text.parse()?;
+        if old != Some(&name) && taken(&name) {
+            return Err(format!("another {what} is named {name} already"));
+        }
+        Ok(Some(name))
+    })
+}
+
+fn address(
+    talk: &mut Talk<'_>,
+    default: Option<HostPort>,
+    check: impl Fn(HostPort) -> Result<HostPort, String>,
+) -> Answer<HostPort> {
+    let default = default.map(|address| (address.to_string(), address));
+    talk.ask("Address", default, |text| check(text.parse()?))
+}
+
+fn interval(
+    talk: &mut Talk<'_>,
+    own: Option<Duration>,
+    usual: Duration,
+) -> Answer<Option<Duration>> {
+    setting(
+        talk,
+        "Interval",
+        (own, usual),
+        duration_text,
+        check_interval,
+    )
+}
+
+/// A timeout that the interval has become too short for gives way to the default.
+fn timeout(
+    talk: &mut Talk<'_>,
+    own: Option<Duration>,
+    usual: Duration,
+    interval: Duration,
+) -> Answer<Option<Duration>> {
+    let values = (own.filter(|own| *own <= interval), usual);
+    let check = |text: &str| check_timeout(text, interval);
+    setting(talk, "Timeout", values, duration_text, check)
+}
+
+fn retries(talk: &mut Talk<'_>, own: Option<u32>, usual: u32) -> Answer<Option<u32>> {
+    let show = |n: u32| n.to_string();
+    setting(talk, "Retries", (own, usual), show, check_retries)
+}
+
+/// Asks for a value that may be left to a default: `values` are its own, if it has one,
+/// and the default.
+fn setting<T: Copy>(
+    talk: &mut Talk<'_>,
+    label: &str,
+    values: (Option<T>, T),
+    show: fn(T) -> String,
+    check: impl Fn(&str) -> Result<T, String>,
+) -> Answer<Option<T>> {
+    let (own, usual) = values;
+    let prompt = match own {
+        Some(_) => format!("{label} (\"{DEFAULT}\" is {})", show(usual)),
+        None => label.to_string(),
+    };
+    let default = (show(own.unwrap_or(usual)), own);
+    talk.ask(&prompt, Some(default), |text| match text {
+        DEFAULT => Ok(None),
+        _ => check(text).map(Some),
+    })
+}
+
+fn agents(talk: &mut Talk<'_>, fleet: &Fleet, old: Option<Vec<Name>>) -> Answer<Option<Vec<Name>>> {
+    let shown = old.as_deref().map_or_else(|| ALL.to_string(), list);
+    let prompt = format!("Agents that probe it, or {ALL}");
+    talk.ask(&prompt, Some((shown, old)), |text| {
+        parse_agents(fleet, text)
+    })
+}
+
+/// Names of agents between commas or spaces, each taken once; `None` for all agents.
+fn parse_agents(fleet: &Fleet, text: &str) -> Result<Option<Vec<Name>>, String> {
+    let mut names: Vec<Name> = Vec::new();
+    let words = text.split([',', ' ']).filter(|word| !word.is_empty());
+    for word in words {
+        let Some(agent) = fleet.agents.iter().find(|a| a.name.as_str() == word) else {
+            if text == ALL {
+                return Ok(None);
+            }
+            let known: Vec<Name> = fleet.agents.iter().map(|a| a.name.clone()).collect();
+            return Err(format!(
+                "no agent is named \"{word}\"; there are {}",
+                list(&known)
+            ));
+        };
+        if !names.contains(&agent.name) {
+            names.push(agent.name.clone());
+        }
+    }
+    match names.is_empty() {
+        true => Err(format!("expected names of agents, or {ALL}")),
+        false => Ok(Some(names)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse_fleet;
+
+    #[test]
+    fn agents_are_named_in_any_way_that_is_clear() {
+        let fleet = parse_fleet(
+            br#"{"agents": [{"name": "a", "address": "h:1"}, {"name": "b", "address": "h:2"}]}"#,
+        )
+        .unwrap();
+        for (text, expected) in [
+            ("all", Ok("all")),
+            ("a", Ok("a")),
+            ("b,a", Ok("b, a")),
+            (" a ,  b a,", Ok("a, b")),
+            (",", Err("expected names of agents, or all")),
+            ("a c", Err("no agent is named \"c\"; there are a, b")),
+            ("a all", Err("no agent is named \"all\"; there are a, b")),
+        ] {
+            let got = parse_agents(&fleet, text);
+            let got = got.map(|names| names.as_deref().map_or("all".to_string(), list));
+            let expected = expected.map(str::to_string).map_err(str::to_string);
+            assert_eq!(got, expected, "{text:?}");
+        }
+    }
+}
