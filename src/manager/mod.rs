@@ -2,7 +2,9 @@
 //! what they record, tells how things stand. A prompt-driven menu, and the same work
 //! headless; commands that only read need no running manager and disturb none.
 
+pub mod audit;
 pub mod board;
+pub mod columns;
 pub mod core;
 mod history;
 mod link;
