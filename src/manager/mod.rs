@@ -9,6 +9,7 @@ pub mod core;
 mod history;
 mod link;
 pub mod replay;
+pub mod report;
 mod serve;
 pub mod state;
 mod tail;
