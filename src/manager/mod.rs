@@ -12,6 +12,7 @@ pub mod replay;
 pub mod report;
 mod serve;
 pub mod state;
+pub mod status;
 mod tail;
 pub mod view;
 mod watch;
