@@ -14,6 +14,7 @@ mod serve;
 pub mod state;
 pub mod status;
 mod tail;
+pub mod validate;
 pub mod view;
 mod watch;
 
