@@ -12,11 +12,13 @@ mod append;
 mod follow;
 mod index;
 mod segment;
+mod walk;
 
 pub use append::{Appender, Create, SegmentFile, SyncMode, create_file};
 pub use follow::Follower;
 pub use index::{Depth, EpochIndex, Index, Segment, SegmentName, list_segments};
 pub use segment::{Base, Item, Scanner, Totals, base_of};
+pub use walk::{Cause, Damage, Found, Walked, walk};
 
 #[cfg(test)]
 mod tests;

@@ -2,16 +2,21 @@
 //! what they record, tells how things stand. A prompt-driven menu, and the same work
 //! headless; commands that only read need no running manager and disturb none.
 
+pub mod audit;
 pub mod board;
+pub mod columns;
 pub mod core;
 mod history;
 mod link;
 pub mod live;
 pub mod menu;
 pub mod replay;
+pub mod report;
 mod serve;
 pub mod state;
+pub mod status;
 mod tail;
+pub mod validate;
 pub mod view;
 mod watch;
 

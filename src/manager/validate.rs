@@ -1,0 +1,161 @@
+//! `tcpmon-manager validate`: whether a fleet file is right, and if not, everything that
+//! is wrong with it, each problem with its place.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::audit::JSON;
+use super::{CONFIG, need_fleet_path};
+use crate::cli::{self, Args, Fail, Program};
+use crate::config::{FLEET_BYTES_MAX, Fleet, Problem, parse_fleet};
+use crate::files;
+use crate::json;
+use crate::text;
+use crate::units::count_text;
+
+const PROGRAM: Program = Program {
+    name: "tcpmon-manager validate",
+    about: "Checks a fleet file and lists every problem with its line and column.",
+    usage: &["tcpmon-manager validate [FILE] [--json]"],
+    opts: &[CONFIG, JSON],
+    more: "Problems go to stderr, each as FILE:LINE:COLUMN: PLACE: what is wrong; exit code 1.",
+    free_max: 1,
+};
+
+/// What checking a file came to.
+type Verdict = Result<Fleet, Vec<Problem>>;
+
+fn check(path: &Path) -> Verdict {
+    let bytes = files::read_bounded(path, FLEET_BYTES_MAX);
+    let bytes = bytes.map_err(|error| {
+        // Whoever shows a problem names the file.
+        let text = error.to_string();
+        let named = format!("read {}: ", path.display());
+        let text = text.strip_prefix(&named).unwrap_or(&text);
+        vec![Problem::whole(text.to_string())]
+    })?;
+    parse_fleet(&bytes)
+}
+
+fn json(verdict: &Verdict) -> String {
+    let mut out = String::new();
+    json::object(&mut out, |o| {
+        o.bool("ok", verdict.is_ok());
+        match verdict {
+            Ok(fleet) => o
+                .u64("agents", fleet.agents.len() as u64)
+                .u64("targets", fleet.targets.len() as u64),
+            Err(_) => o.null("agents").null("targets"),
+        };
+        o.array("problems", |a| {
+            for problem in verdict.as_ref().err().into_iter().flatten() {
+                a.object(|o| {
+                    o.u64("line", problem.line as u64)
+                        .u64("column", problem.column as u64)
+                        .str("path", &problem.path)
+                        .str("text", &problem.text);
+                });
+            }
+        });
+    });
+    out + "\n"
+}
+
+/// The verdict for people: one line, or one for each problem.
+fn text(path: &Path, verdict: &Verdict) -> String {
+    let shown = path.display().to_string();
+    let shown = text::escape(&shown);
+    match verdict {
+        Ok(fleet) => {
+            let agents = counted(fleet.agents.len(), "agent");
+            let targets = counted(fleet.targets.len(), "target");
+            format!("{shown}: ok: {agents}, {targets}\n")
+        }
+        Err(problems) => problems
+            .iter()
+            .map(|problem| match problem.line {
+                0 => format!("{shown}: {problem}\n"),
+                _ => format!("{shown}:{problem}\n"),
+            })
+            .collect(),
+    }
+}
+
+fn counted(n: usize, word: &str) -> String {
+    let plural = if n == 1 { "" } else { "s" };
+    format!("{} {word}{plural}", count_text(n as u64))
+}
+
+/// The command, with its arguments.
+pub fn main(args: Vec<OsString>) -> ExitCode {
+    cli::run(&PROGRAM, args, command)
+}
+
+fn command(args: Args) -> Result<ExitCode, Fail> {
+    let path = match args.free().first() {
+        Some(_) if args.flag("--config") => {
+            return Err(Fail::Usage("FILE and --config name the same thing".into()));
+        }
+        Some(file) => PathBuf::from(file),
+        None => need_fleet_path(&args)?,
+    };
+    let verdict = check(&path);
+    if args.flag("--json") {
+        cli::print(&json(&verdict));
+    } else if verdict.is_ok() {
+        cli::print(&text(&path, &verdict));
+    } else {
+        // Nobody is left to tell when stderr is closed.
+        let _ = std::io::stderr().write_all(text(&path, &verdict).as_bytes());
+    }
+    Ok(ExitCode::from(u8::from(verdict.is_err())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(content: Option<&str>) -> (String, String) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("fleet.json");
+        if let Some(content) = content {
+            std::fs::write(&path, content).unwrap();
+        }
+        let verdict = check(&path);
+        let place = format!("{}/", dir.path().display());
+        let plain = |text: String| text.replace(&place, "");
+        (plain(text(&path, &verdict)), plain(json(&verdict)))
+    }
+
+    #[test]
+    fn what_is_right_is_counted() {
+        let fleet = r#"{"agents":[{"name":"a","address":"h:1"}],"targets":[]}"#;
+        let (text, json) = checked(Some(fleet));
+        assert_eq!(text, "fleet.json: ok: 1 agent, 0 targets\n");
+        assert_eq!(
+            json,
+            "{\"ok\":true,\"agents\":1,\"targets\":0,\"problems\":[]}\n"
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_place() {
+        let fleet = "{\"defaults\":{\"interval\":10},\n \"targets\":7}";
+        let (text, json) = checked(Some(fleet));
+        let expected = "\
+fleet.json:1:25: defaults.interval: expected a duration such as \"10s\", found 10
+fleet.json:2:12: targets: expected a list, found 7
+";
+        assert_eq!(text, expected);
+        let start = r#"{"ok":false,"agents":null,"targets":null,"problems":[{"line":1,"column":25,"path":"defaults.interval","text":"expected"#;
+        assert!(json.starts_with(start), "{json}");
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_a_problem_too() {
+        let (text, _) = checked(None);
+        assert_eq!(text, "fleet.json: no such file or directory\n");
+    }
+}
