@@ -3,6 +3,7 @@
 //! module is one subject.
 
 mod help;
+mod protocol;
 mod server;
 mod support;
 mod tidy;
