@@ -4,6 +4,7 @@
 
 mod agent;
 mod help;
+mod protocol;
 mod server;
 mod support;
 mod tidy;
