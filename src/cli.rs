@@ -248,32 +248,10 @@ fn too_many(program: &Program, free: &[String]) -> String {
 
 fn unknown(program: &Program, name: &str) -> String {
     let known = program.opts.iter().map(|o| o.name);
-    let nearest = known
-        .chain([HELP.name, VERSION.name])
-        .map(|option| (distance(name, option), option))
-        .min_by_key(|(edits, _)| *edits);
-    match nearest {
-        Some((edits, option)) if edits <= option.len() / 3 => {
-            format!("unknown option {name}: did you mean {option}?")
-        }
-        _ => format!("unknown option {name}"),
+    match text::nearest(name, known.chain([HELP.name, VERSION.name])) {
+        Some(option) => format!("unknown option {name}: did you mean {option}?"),
+        None => format!("unknown option {name}"),
     }
-}
-
-/// Edit distance: characters inserted, removed or replaced to get from `a` to `b`.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 fn version(program: &Program) -> String {
@@ -541,18 +519,6 @@ short
             panic!("no version");
         };
         assert!(version.starts_with("tcpmon-test 0."), "{version}");
-    }
-
-    #[test]
-    fn distance_counts_edits() {
-        for (a, b, edits) in [
-            ("", "ab", 2),
-            ("ab", "ab", 0),
-            ("ab", "b", 1),
-            ("abc", "axc", 1),
-        ] {
-            assert_eq!(distance(a, b), edits, "{a} {b}");
-        }
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! Text from outside made fit for a terminal or a log: nothing in it can move the
 //! cursor, change colours, start a line or turn the reading direction; and text cut
-//! or padded to columns. Other output forms (JSON, CSV, HTML) escape for themselves.
+//! or padded to columns; and likely spellings. Other output forms (JSON, CSV, HTML) escape for themselves.
 
 use std::borrow::Cow;
 use std::fmt::Write;
+
+/// Longest word for which a similar spelling is looked for, in bytes.
+const HINT_LEN_MAX: usize = 40;
 
 /// Characters that take no column of their own: combining marks, joiners, selectors.
 /// In rising order, as [`WIDE`].
@@ -149,6 +152,40 @@ fn char_width(char: char) -> usize {
 fn within(table: &[(u32, u32)], code: u32) -> bool {
     let at = table.partition_point(|&(_, last)| last < code);
     table.get(at).is_some_and(|&(first, _)| first <= code)
+}
+
+/// The candidate that `word` is most likely a misspelling of.
+pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    if word.len() > HINT_LEN_MAX {
+        return None;
+    }
+    let far_max = if word.len() > 4 { 2 } else { 1 };
+    candidates
+        .filter(|name| name.len() <= HINT_LEN_MAX)
+        .map(|name| {
+            (
+                distance(&word.to_ascii_lowercase(), &name.to_ascii_lowercase()),
+                name,
+            )
+        })
+        .filter(|(far, _)| *far <= far_max)
+        .min_by_key(|(far, _)| *far)
+        .map(|(_, name)| name)
+}
+
+/// How many bytes must be inserted, removed or changed to get from `a` to `b` (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let changed = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
 }
 
 #[cfg(test)]

@@ -22,15 +22,10 @@ finish() {
     rm -rf "$dir"
     exit "$status"
 }
-# A program that is killed while it draws cannot give the screen back: done here.
-interrupted() {
-    if [ -t 1 ]; then printf '\033[?25h\033[?1049l'; fi
-    exit "$1"
-}
 trap finish EXIT
-trap 'interrupted 130' INT
-trap 'interrupted 143' TERM
-trap 'interrupted 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+trap 'exit 129' HUP
 
 say() { printf '%s\n' "$*" >&2; }
 

@@ -11,10 +11,8 @@ use std::time::Duration;
 use super::PROBLEMS_MAX;
 use crate::json::{Kind, Member, SyntaxError, Value, line_column};
 use crate::model::Name;
+use crate::text;
 use crate::units::{HostPort, parse_duration};
-
-/// Longest word for which a similar spelling is looked for, in bytes.
-const HINT_LEN_MAX: usize = 40;
 
 /// One thing wrong with a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -346,7 +344,7 @@ impl<'v> Spot<'_, 'v> {
         let text = || {
             let names = keys.iter().map(|key| key.name);
             let found = quoted(&member.key);
-            match nearest(&member.key, names.clone()) {
+            match text::nearest(&member.key, names.clone()) {
                 Some(name) => format!("unknown key {found}; did you mean \"{name}\"?"),
                 None => {
                     let names: Vec<&str> = names.collect();
@@ -365,38 +363,4 @@ impl<'v> Spot<'_, 'v> {
 pub fn quoted(text: &str) -> String {
     let kind = Kind::String(text.into());
     Value { at: 0, kind }.brief()
-}
-
-/// The candidate that `word` is most likely a misspelling of.
-pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    if word.len() > HINT_LEN_MAX {
-        return None;
-    }
-    let far_max = if word.len() > 4 { 2 } else { 1 };
-    candidates
-        .filter(|name| name.len() <= HINT_LEN_MAX)
-        .map(|name| {
-            (
-                distance(&word.to_ascii_lowercase(), &name.to_ascii_lowercase()),
-                name,
-            )
-        })
-        .filter(|(far, _)| *far <= far_max)
-        .min_by_key(|(far, _)| *far)
-        .map(|(_, name)| name)
-}
-
-/// How many bytes must be inserted, removed or changed to get from `a` to `b` (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let changed = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }

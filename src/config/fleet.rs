@@ -6,13 +6,14 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::fields::{BLANK, Key, Notes, Path, Presence, Problem, Seen, Spot, nearest, quoted};
+use super::fields::{BLANK, Key, Notes, Path, Presence, Problem, Seen, Spot, quoted};
 use super::{
     AGENTS_MAX, FLEET_BYTES_MAX, INTERVAL_DEFAULT, RETRIES_DEFAULT, TARGETS_MAX, TIMEOUT_DEFAULT,
     interval, retries, timeout,
 };
 use crate::json::{self, SyntaxError};
 use crate::model::{Name, Target};
+use crate::text::nearest;
 use crate::units::{HostPort, duration_text, size_text};
 
 /// All that is monitored, and from where.

@@ -130,7 +130,11 @@ impl Link {
         let mut shared = self.shared();
         shared.wanted_text = text.into();
         let counter = match shared.state.wanted {
-            Some((_, known)) if known == hash => return Ok(()),
+            Some((_, known)) if known == hash => {
+                drop(shared);
+                self.publish();
+                return Ok(());
+            }
             Some((counter, _)) => counter + 1,
             None => 1,
         };

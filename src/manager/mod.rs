@@ -31,11 +31,14 @@ use crate::cli::{self, Args, Fail, Opt, Program};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::model::Name;
+use crate::term::Lines;
+use crate::text;
 use crate::units::{parse_duration, parse_size};
 
 use self::core::{Core, Options};
 use self::history::Limits;
 
+const COMMANDS: [&str; 6] = ["serve", "watch", "status", "report", "audit", "validate"];
 /// The fleet file used when none is named and it is there.
 pub const FLEET_FILE: &str = "fleet.json";
 const HISTORY_LIMIT_DEFAULT: u64 = 1024 * 1024 * 1024;
@@ -122,13 +125,35 @@ pub fn main(mut args: Vec<OsString>) -> ExitCode {
     match command.as_str() {
         "serve" => cli::run(&SERVE, args, run_serve),
         "watch" => cli::run(&WATCH, args, watch::main),
-        _ => cli::run(&MENU, Vec::new(), |_| {
-            Err(Fail::Usage(format!("unknown command {command}")))
-        }),
+        "status" => status::main(args),
+        "report" => report::main(args),
+        "audit" => audit::main(args),
+        "validate" => validate::main(args),
+        _ => cli::run(&MENU, Vec::new(), |_| Err(unknown(&command))),
     }
 }
 
-fn run_menu(_args: Args) -> std::result::Result<ExitCode, Fail> {
+fn unknown(command: &str) -> Fail {
+    let hint = match text::nearest(command, COMMANDS.into_iter()) {
+        Some(near) => format!(": did you mean {near}?"),
+        None => format!("; there are {}", COMMANDS.join(", ")),
+    };
+    Fail::Usage(format!("unknown command {command}{hint}"))
+}
+
+/// The menu. A fleet file that can't be used is told, and can be mended from there.
+fn run_menu(args: Args) -> std::result::Result<ExitCode, Fail> {
+    let core = Core::start(options(&args)?)?;
+    if let Some(path) = fleet_path(&args) {
+        if let Err(problems) = core.load(&path) {
+            for problem in &problems {
+                cli::print(&format!("{}\n", text::escape(problem)));
+            }
+        }
+    }
+    let lines = Lines::stdin()?;
+    // A reader who is gone ends the menu as the end of input does.
+    let _ = menu::run(&core, &lines, &mut std::io::stdout());
     Ok(ExitCode::SUCCESS)
 }
 

@@ -89,6 +89,28 @@ pub fn fill(board: &mut Board, data: &Path, fleet: &Fleet, now: Wall) -> Result<
     Ok(behind)
 }
 
+/// The link of every agent that a manager has told of, as the data directory has it now.
+///
+/// # Errors
+/// Something that is there cannot be read.
+pub fn links(data: &Path, fleet: &Fleet, now: Wall) -> Result<Vec<(Name, Link)>> {
+    let dirs = replay::histories(data)?;
+    let mut links = Vec::new();
+    for agent in &fleet.agents {
+        let mine = dirs.iter().filter(|(name, ..)| *name == agent.name);
+        let on_disk = AgentOnDisk {
+            name: &agent.name,
+            state: AgentState::load(data, &agent.name)?,
+            dirs: mine.map(|(_, id, dir)| (*id, dir.clone())).collect(),
+        };
+        if on_disk.state.saved != Wall(0) {
+            let last = on_disk.last_numbers()?;
+            links.push((agent.name.clone(), on_disk.link(&last, now)));
+        }
+    }
+    Ok(links)
+}
+
 /// What the data directory holds of one agent.
 struct AgentOnDisk<'n> {
     name: &'n Name,
@@ -101,7 +123,7 @@ impl AgentOnDisk<'_> {
     fn fill(&self, board: &mut Board, since: Wall, now: Wall) -> Result<bool> {
         let last = self.last_numbers()?;
         // Before the records: their times are corrected by what the link tells.
-        let link = link_of(&self.state, self.to_fetch(&last), now);
+        let link = self.link(&last, now);
         if self.state.saved != Wall(0) {
             board.set_link(self.name, link.clone(), now);
         }
@@ -143,6 +165,10 @@ impl AgentOnDisk<'_> {
             let announced = state.announced_epochs.iter().any(|r| r.epoch == epoch);
             announced || state.mark.is_some_and(|(e, _)| e == epoch)
         })
+    }
+
+    fn link(&self, last: &HashMap<Epoch, u64>, now: Wall) -> Link {
+        link_of(&self.state, self.to_fetch(last), now)
     }
 
     fn to_fetch(&self, last: &HashMap<Epoch, u64>) -> u64 {

@@ -2,20 +2,30 @@
 //! Where a manager runs on the data directory already, it only reads what that one
 //! stores; else it is the manager while it lasts.
 
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use super::core::Core;
+use super::board::Board;
+use super::core::{Core, read_fleet};
 use super::tail::Tail;
-use super::{load, need_fleet_path, options, write_out};
+use super::{fleet_path, live, load, need_fleet_path, options, status, write_out};
+use crate::bell::Bell;
 use crate::cli::{Args, Fail};
 use crate::clock;
-use crate::error::Result;
+use crate::config::Fleet;
+use crate::error::{Context, Error, Result};
 use crate::model::{Epoch, Mono, Name};
+use crate::record::Record;
+use crate::term::Lines;
 
 /// How often another manager's files are looked at, and the rest between looks at ours.
 const POLL_EVERY: Duration = Duration::from_millis(100);
+/// How often the links' states are read again.
+const LINKS_EVERY: Duration = Duration::from_secs(2);
+const STACK_BYTES: usize = 256 * 1024;
 /// The check at a record's end: it holds no longer once the agent's name is added.
 const SEAL_LEN: usize = 16;
 
@@ -23,15 +33,96 @@ pub(super) fn main(args: Args) -> std::result::Result<ExitCode, Fail> {
     let options = options(&args)?;
     let data = options.data.clone();
     let core = Core::try_start(options)?;
-    if let Some(core) = &core {
-        load(core, &need_fleet_path(&args)?)?;
+    let path = match core {
+        Some(_) => Some(need_fleet_path(&args)?),
+        None => fleet_path(&args),
+    };
+    if let (Some(core), Some(path)) = (&core, &path) {
+        load(core, path)?;
     }
-    let mut tail = Tail::new(&data);
-    tail.poll(|_, _, _| {})?;
-    while print_news(&mut tail)? {
-        wait(core.as_ref());
+    match (io::stdout().is_terminal(), core) {
+        (true, Some(core)) => {
+            live::run(core.board(), core.bell(), &Lines::stdin()?);
+        }
+        (true, None) => follow(&data, &need_fleet_path(&args)?)?,
+        (false, core) => print_records(&data, core.as_ref())?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The live view of what another process monitors.
+fn follow(data: &Path, path: &Path) -> Result<()> {
+    let fleet = read_fleet(path).map_err(|problems| Error::new(problems.join("\n")))?;
+    let follower = Arc::new(Follower {
+        data: data.to_path_buf(),
+        board: Mutex::new(Board::new()),
+        bell: Bell::default(),
+    });
+    let mut tail = Tail::new(data);
+    tail.poll(|_, _, _| {})?;
+    follower.fill(&fleet)?;
+    let feeding = Arc::clone(&follower);
+    std::thread::Builder::new()
+        .name("follow".into())
+        .stack_size(STACK_BYTES)
+        .spawn(move || feeding.feed(&fleet, &mut tail))
+        .context(|| "start the following thread".to_string())?;
+    live::run(&follower.board, &follower.bell, &Lines::stdin()?);
+    Ok(())
+}
+
+/// A board fed from what another process writes.
+struct Follower {
+    data: PathBuf,
+    board: Mutex<Board>,
+    bell: Bell,
+}
+
+impl Follower {
+    fn board(&self) -> MutexGuard<'_, Board> {
+        self.board.lock().expect("board")
+    }
+
+    fn fill(&self, fleet: &Fleet) -> Result<()> {
+        let per_agent = fleet
+            .agents
+            .iter()
+            .map(|a| (a.name.clone(), fleet.targets_for(&a.name)));
+        let mut board = self.board();
+        board.set_fleet(&per_agent.collect::<Vec<_>>());
+        status::fill(&mut board, &self.data, fleet, clock::wall()).map(drop)
+    }
+
+    /// Reads on for as long as the process lives. What can't be read now may be next time.
+    fn feed(&self, fleet: &Fleet, tail: &mut Tail) {
+        let mut links_at = Mono(0);
+        loop {
+            let now = clock::wall();
+            let _ = tail.poll(|agent, epoch, line| {
+                if let Ok(record) = Record::parse(line) {
+                    self.board().record(agent, epoch, &record, now);
+                }
+            });
+            if clock::mono() >= links_at {
+                links_at = clock::mono().after(LINKS_EVERY);
+                for (agent, link) in status::links(&self.data, fleet, now).unwrap_or_default() {
+                    self.board().set_link(&agent, link, now);
+                }
+            }
+            self.bell.ring();
+            clock::sleep(POLL_EVERY);
+        }
+    }
+}
+
+/// Every record from now on as a line, until nobody reads them.
+fn print_records(data: &Path, core: Option<&Arc<Core>>) -> Result<()> {
+    let mut tail = Tail::new(data);
+    tail.poll(|_, _, _| {})?;
+    while print_news(&mut tail)? {
+        wait(core);
+    }
+    Ok(())
 }
 
 /// Until there may be more: our own bell, or a moment.

@@ -5,6 +5,7 @@
 mod agent;
 mod help;
 mod protocol;
+mod scenario;
 mod server;
 mod support;
 mod tidy;

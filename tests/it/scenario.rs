@@ -1,0 +1,387 @@
+//! The whole product at work: agents, a manager and a test server, with each of them
+//! away for a while in turn. What is stored in the end is compared with what should be.
+
+use std::collections::HashMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use super::support::{Proxy, Running, program, run, until};
+
+/// A directory of the test's own, with everything in it.
+struct Site {
+    dir: TempDir,
+    server: Running,
+    ports: Vec<SocketAddr>,
+}
+
+impl Site {
+    fn new(listeners: usize) -> Site {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = program("tcpmon-server");
+        for _ in 0..listeners {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
+        command
+            .args(["--quiet", "--stats"])
+            .arg(dir.path().join("server.json"));
+        let mut server = Running::start(&mut command);
+        let ports = (0..listeners).map(|_| server.listening()).collect();
+        Site { dir, server, ports }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Starts agent `name` on `listen`; where it listens.
+    fn agent(&self, name: &str, listen: &str) -> (Running, SocketAddr) {
+        let mut command = program("tcpmon-agent");
+        command
+            .args(["--listen", listen, "--name", name, "--data"])
+            .arg(self.path(name));
+        let mut agent = Running::start(&mut command);
+        let addr = agent.listening();
+        (agent, addr)
+    }
+
+    fn manager(&self, words: &[&str]) -> Command {
+        let mut command = program("tcpmon-manager");
+        command.args(words).args(["--name", "main"]);
+        self.common(command)
+    }
+
+    fn common(&self, mut command: Command) -> Command {
+        command.arg("--config").arg(self.path("fleet.json"));
+        command.arg("--data").arg(self.path("manager"));
+        command
+    }
+
+    fn reading(&self, words: &[&str]) -> String {
+        let mut command = program("tcpmon-manager");
+        command.args(words);
+        run(&mut self.common(command)).stdout
+    }
+
+    /// Writes a fleet of these agents and `targets` targets at `interval`.
+    fn fleet(&self, agents: &[(&str, SocketAddr)], targets: usize, interval: &str) {
+        let agents = agents
+            .iter()
+            .map(|(name, addr)| format!(r#"{{"name":"{name}","address":"{addr}"}}"#));
+        let targets = (0..targets).map(|n| {
+            let addr = self.ports[n % self.ports.len()];
+            format!(r#"{{"name":"t{n}","address":"{addr}"}}"#)
+        });
+        let text = format!(
+            r#"{{"agents":[{}],"defaults":{{"interval":"{interval}"}},"targets":[{}]}}"#,
+            agents.collect::<Vec<_>>().join(","),
+            targets.collect::<Vec<_>>().join(",")
+        );
+        fs::write(self.path("fleet.json"), text).unwrap();
+    }
+
+    /// Every record line in the manager's history, by the agent's name.
+    fn stored(&self) -> HashMap<String, Vec<String>> {
+        let mut stored: HashMap<String, Vec<String>> = HashMap::new();
+        let Ok(histories) = fs::read_dir(self.path("manager/history")) else {
+            return stored;
+        };
+        for history in histories.map(|h| h.unwrap().path()) {
+            let Ok(name) = fs::read_to_string(history.join("agent")) else {
+                continue;
+            };
+            let mut segments: Vec<PathBuf> = fs::read_dir(&history)
+                .unwrap()
+                .map(|e| e.unwrap().path())
+                .collect();
+            segments.sort();
+            let lines = stored.entry(name.trim().to_string()).or_default();
+            for segment in segments
+                .iter()
+                .filter(|s| s.extension().is_some_and(|e| e == "jsonl"))
+            {
+                let text = fs::read_to_string(segment).unwrap_or_default();
+                lines.extend(
+                    text.lines()
+                        .filter(|l| l.starts_with("{\"seq\""))
+                        .map(str::to_string),
+                );
+            }
+        }
+        stored
+    }
+
+    fn results(&self, agent: &str) -> usize {
+        self.stored().get(agent).map_or(0, |lines| {
+            lines.iter().filter(|l| l.contains("\"ok\":")).count()
+        })
+    }
+
+    /// Waits until the agent's stored results have grown by `more`.
+    fn grows(&self, agent: &str, more: usize) {
+        let goal = self.results(agent) + more;
+        until(&format!("{goal} results of {agent}"), || {
+            (self.results(agent) >= goal).then_some(())
+        });
+    }
+
+    /// Waits until everything that was announced is there.
+    fn audited(&self) -> String {
+        until("a clean audit", || {
+            let audit = self.reading(&["audit", "--json"]);
+            let clean = audit.contains("\"ok\":true") && !has_more_than_zero(&audit, "to_fetch");
+            clean.then_some(audit)
+        })
+    }
+}
+
+/// Whether any `"key":N` in the text has another N than 0.
+fn has_more_than_zero(text: &str, key: &str) -> bool {
+    let key = format!("\"{key}\":");
+    text.split(&key).skip(1).any(|rest| !rest.starts_with('0'))
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let (path, to) = (entry.path(), to.join(entry.file_name()));
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() {
+            copy_dir(&path, &to);
+        } else if kind.is_file() {
+            fs::copy(&path, &to).unwrap();
+        }
+    }
+}
+
+#[test]
+fn nothing_is_missing_after_each_of_them_was_away() {
+    let mut site = Site::new(10);
+    let (_alpha, alpha_at) = site.agent("alpha", "127.0.0.1:0");
+    let (mut beta, beta_at) = site.agent("beta", "127.0.0.1:0");
+    let (mut gamma, gamma_at) = site.agent("gamma", "127.0.0.1:0");
+    let link = Proxy::start(beta_at);
+    site.fleet(
+        &[
+            ("alpha", alpha_at),
+            ("beta", link.addr),
+            ("gamma", gamma_at),
+        ],
+        60,
+        "500ms",
+    );
+    let mut manager = Running::start(&mut site.manager(&["serve"]));
+    for agent in ["alpha", "beta", "gamma"] {
+        site.grows(agent, 60);
+    }
+    // The link to beta is cut in the middle of a line, again and again.
+    for bytes in [1, 997, 5003, 20_011] {
+        link.cut_after(bytes);
+        site.grows("beta", 60);
+    }
+    link.refuse(true);
+    // Gamma is killed while it probes, then goes on in a new epoch.
+    copy_dir(&site.path("gamma"), &site.path("gamma-before"));
+    site.grows("gamma", 60);
+    gamma.kill();
+    site.grows("alpha", 60);
+    // The manager is killed while everyone records on.
+    manager.kill();
+    drop(manager);
+    let (mut gamma, _) = site.agent("gamma", &gamma_at.to_string());
+    gamma.stderr.line("going on from configuration");
+    let mut manager = Running::start(&mut site.manager(&["serve"]));
+    manager.stderr.line("agent gamma connected");
+    site.grows("gamma", 60);
+    link.refuse(false);
+    site.grows("beta", 60);
+    // Gamma's directory goes back to what it was some records ago.
+    gamma.kill();
+    fs::remove_dir_all(site.path("gamma")).unwrap();
+    copy_dir(&site.path("gamma-before"), &site.path("gamma"));
+    let (_gamma, _) = site.agent("gamma", &gamma_at.to_string());
+    site.grows("gamma", 60);
+    beta.stderr.seen();
+
+    let audit = site.audited();
+    assert!(!has_more_than_zero(&audit, "missing"), "{audit}");
+    assert!(!has_more_than_zero(&audit, "duplicate"), "{audit}");
+    for agent in ["alpha", "beta"] {
+        let lines = &site.stored()[agent];
+        let skips = lines
+            .iter()
+            .filter(|l| l.contains("\"event\":\"skip\"") || l.contains("\"event\":\"gap\""));
+        assert_eq!(skips.count(), 0, "{agent} has holes");
+    }
+    // The server saw each probe that is stored, and no other but those under way at a kill.
+    manager.kill();
+    let stored: usize = ["alpha", "beta", "gamma"]
+        .iter()
+        .map(|a| site.results(a))
+        .sum();
+    let seen = until("the server's count", || {
+        let text = fs::read_to_string(site.path("server.json")).ok()?;
+        let counts = text
+            .split(':')
+            .skip(1)
+            .filter_map(|part| part.split([',', '}']).next()?.trim().parse::<usize>().ok());
+        let seen = counts.sum::<usize>();
+        (seen >= stored).then_some(seen)
+    });
+    assert!(seen >= stored, "{seen} connections for {stored} results");
+    site.server.kill();
+}
+
+#[test]
+fn a_changed_fleet_reaches_everyone_and_moves_nobody_off_the_grid() {
+    let site = Site::new(2);
+    let (_here, here_at) = site.agent("here", "127.0.0.1:0");
+    let (mut there, there_at) = site.agent("there", "127.0.0.1:0");
+    let agents = [("here", here_at), ("there", there_at)];
+    site.fleet(&agents, 4, "400ms");
+    let mut manager = Running::start(&mut site.manager(&["serve"]));
+    site.grows("here", 20);
+    site.grows("there", 4);
+    there.kill();
+    site.fleet(&agents, 6, "400ms");
+    manager.stderr.line("changed on disk: loaded");
+    until("the new target", || {
+        let lines = site.stored().remove("here")?;
+        lines
+            .iter()
+            .any(|l| l.contains("\"target\":\"t5\"") && l.contains("\"ok\""))
+            .then_some(())
+    });
+    site.grows("here", 30);
+    let status = site.reading(&["status", "--json"]);
+    assert!(status.contains("\"pending\":true"), "{status}");
+    let (_there, _) = site.agent("there", &there_at.to_string());
+    until("the new target there", || {
+        let lines = site.stored().remove("there")?;
+        lines
+            .iter()
+            .any(|l| l.contains("\"target\":\"t5\"") && l.contains("\"ok\""))
+            .then_some(())
+    });
+    let lines = &site.stored()["here"];
+    for target in ["t0", "t1", "t2", "t3"] {
+        let of_target = format!("\"target\":\"{target}\"");
+        let mine: Vec<&String> = lines.iter().filter(|l| l.contains(&of_target)).collect();
+        let began = mine
+            .iter()
+            .filter(|l| l.contains("\"event\":\"began\""))
+            .count();
+        let ended = mine
+            .iter()
+            .filter(|l| l.contains("\"event\":\"ended\""))
+            .count();
+        assert_eq!((began, ended), (1, 0), "{target} was begun anew");
+        let on_grid = mine
+            .iter()
+            .filter_map(|l| number_after(l, "\"at\":").filter(|_| l.contains("\"ok\"")));
+        let phases: Vec<u64> = on_grid.map(|at| at % 400).collect();
+        let base = phases[0];
+        let off = |phase: u64| (phase + 400 - base + 200) % 400;
+        let near = phases
+            .iter()
+            .filter(|p| off(**p).abs_diff(200) <= 60)
+            .count();
+        assert!(near * 10 >= phases.len() * 9, "{target}: {phases:?}");
+    }
+}
+
+fn number_after(line: &str, key: &str) -> Option<u64> {
+    let rest = line.split(key).nth(1)?;
+    rest.split(|c: char| !c.is_ascii_digit())
+        .next()?
+        .parse()
+        .ok()
+}
+
+#[test]
+fn a_second_writer_is_refused_and_readers_are_not() {
+    let site = Site::new(1);
+    let (_agent, at) = site.agent("local", "127.0.0.1:0");
+    site.fleet(&[("local", at)], 2, "200ms");
+    let _manager = Running::start(&mut site.manager(&["serve"]));
+    site.grows("local", 4);
+    run(&mut site.manager(&["serve"]))
+        .code(1)
+        .stderr_has("in use by another tcpmon-manager");
+    let mut watch = Running::start(&mut site.manager(&["watch"]));
+    let line = watch.stdout.line("\"ok\":true");
+    assert!(
+        line.starts_with("{\"agent\":\"local\",\"epoch\":\""),
+        "{line}"
+    );
+    assert!(!line.contains("\"c\":"), "{line}");
+    for words in [
+        ["status", "--json"],
+        ["report", "--json"],
+        ["audit", "--json"],
+    ] {
+        let text = site.reading(&words);
+        assert!(text.starts_with('{') && text.ends_with("}\n"), "{text}");
+    }
+}
+
+#[test]
+fn one_agent_under_two_names_is_refused_loudly() {
+    let site = Site::new(1);
+    let (_agent, at) = site.agent("local", "127.0.0.1:0");
+    let other = Proxy::start(at);
+    site.fleet(&[("one", at), ("two", other.addr)], 1, "200ms");
+    let mut manager = Running::start(&mut site.manager(&["serve"]));
+    manager.stderr.line("the same agent under two names");
+}
+
+#[test]
+fn a_broken_fleet_file_leaves_what_runs_alone() {
+    let site = Site::new(1);
+    let (_agent, at) = site.agent("local", "127.0.0.1:0");
+    site.fleet(&[("local", at)], 1, "200ms");
+    let mut manager = Running::start(&mut site.manager(&["serve"]));
+    site.grows("local", 2);
+    fs::write(site.path("fleet.json"), "{\"agents\": [{]}").unwrap();
+    manager
+        .stderr
+        .line("not loaded, the fleet before stays in force");
+    manager.stderr.line("fleet.json:1:");
+    site.grows("local", 4);
+    let empty = run(&mut site.manager(&["serve"]));
+    empty.code(1);
+}
+
+#[test]
+fn the_menu_monitors_from_piped_answers() {
+    let site = Site::new(1);
+    let (_agent, at) = site.agent("local", "127.0.0.1:0");
+    let mut menu = Running::start(
+        program("tcpmon-manager")
+            .arg("--data")
+            .arg(site.path("manager")),
+    );
+    let fleet = site.path("made.json");
+    for answer in ["1", "1", "local", &at.to_string(), ""] {
+        menu.send(answer);
+    }
+    for answer in ["web", &site.ports[0].to_string(), "200ms", "", "", "", ""] {
+        menu.send(answer);
+    }
+    menu.send(fleet.to_str().unwrap());
+    site.grows("local", 3);
+    menu.send("3");
+    menu.stdout.text("web");
+    menu.send("");
+    menu.send("4");
+    let done = menu.finish();
+    done.code(0);
+    let text = fs::read_to_string(fleet).unwrap();
+    assert!(
+        text.contains("\"interval\":\"200ms\"") || text.contains("\"interval\": \"200ms\""),
+        "{text}"
+    );
+}
