@@ -64,6 +64,8 @@ pub struct Core {
     links: Mutex<BTreeMap<Name, Arc<Link>>>,
     /// The newest record the board's state follows, by agent.
     marks: Mutex<HashMap<Name, (Epoch, u64)>>,
+    /// Which name each agent id belongs to.
+    pins: Mutex<HashMap<Id, Name>>,
     notices: Mutex<Vec<String>>,
 }
 
@@ -103,6 +105,7 @@ impl Core {
             }),
             links: Mutex::default(),
             marks: Mutex::default(),
+            pins: Mutex::default(),
             notices: Mutex::default(),
         });
         let keeper = Arc::clone(&core);
@@ -218,7 +221,8 @@ impl Core {
         std::mem::take(&mut *self.notices.lock().expect("notices"))
     }
 
-    fn notice(&self, text: String) {
+    /// Keeps a text for whoever looks next.
+    pub fn notice(&self, text: String) {
         let mut notices = self.notices.lock().expect("notices");
         if notices.len() < NOTICES_MAX {
             notices.push(text);
@@ -238,21 +242,16 @@ impl Core {
     /// Refuses an agent id that another name of the fleet has: one agent under two names
     /// would be counted twice. A name that left the fleet gives its id back.
     pub fn pin(&self, id: Id, name: &Name) -> Result<()> {
-        let others: Vec<Arc<Link>> = self
-            .links()
-            .values()
-            .filter(|l| l.name != *name)
-            .cloned()
-            .collect();
-        for other in others {
-            if other.state().id == Some(id) {
-                return Err(Error::new(format!(
-                    "the agent here has the id {id} of agent {}: the same agent under two names, or a copied data directory",
-                    other.name
-                )));
+        let mut pins = self.pins.lock().expect("pins");
+        match pins.get(&id) {
+            Some(other) if other != name => Err(Error::new(format!(
+                "the agent here has the id {id} of agent {other}: the same agent under two names, or a copied data directory"
+            ))),
+            _ => {
+                pins.insert(id, name.clone());
+                Ok(())
             }
         }
-        Ok(())
     }
 
     /// Notes the newest record that an agent's states follow.
@@ -298,6 +297,10 @@ impl Core {
             if !kept {
                 link.stop();
             }
+            if !fleet.agents.iter().any(|a| a.name == link.name) {
+                let mut pins = self.pins.lock().expect("pins");
+                pins.retain(|_, name| *name != link.name);
+            }
             kept
         });
     }
@@ -308,6 +311,13 @@ impl Core {
             return Ok(Arc::clone(link));
         }
         let saved = AgentState::load(self.data(), &agent.name)?;
+        if let Some(id) = saved.id {
+            self.pins
+                .lock()
+                .expect("pins")
+                .entry(id)
+                .or_insert_with(|| agent.name.clone());
+        }
         self.fill(&agent.name, &saved)?;
         let (link, _thread) = Link::start(self, agent.name.clone(), agent.address.clone(), saved)?;
         self.links().insert(agent.name.clone(), Arc::clone(&link));

@@ -272,7 +272,13 @@ impl Link {
                 self.address
             )));
         }
-        self.core.pin(hello.id, &self.name)?;
+        if let Err(error) = self.core.pin(hello.id, &self.name) {
+            // Told at once, and again only after something else was wrong.
+            if self.shared().state.text != error.to_string() {
+                self.core.notice(format!("agent {}: {error}", self.name));
+            }
+            return Err(error);
+        }
         let now = clock::wall();
         let middle = sent.0 / 2 + now.0 / 2;
         let offset = i64::try_from(i128::from(hello.at.0) - i128::from(middle)).unwrap_or(0);
