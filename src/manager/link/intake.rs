@@ -1,0 +1,276 @@
+//! The receiving side of one session: stores what comes, shows it, acknowledges it
+//! once it is durable, and keeps the books on what the agent says of itself.
+
+use std::sync::MutexGuard;
+use std::time::Duration;
+
+use super::{BATCH_LINES, Link, Reader, SYNC_EVERY, Shared};
+use crate::clock;
+use crate::error::{Error, Result};
+use crate::manager::history::{History, Taken};
+use crate::manager::state::{AgentState, SESSIONS_MAX, SessionClock};
+use crate::model::{Epoch, Mono, Revision};
+use crate::net::line::Step;
+use crate::proto::{self, EpochRange, Message, Status};
+use crate::record::{Body, GapWhy, Record};
+
+/// The receiving side of one session.
+pub(super) struct Intake<'l> {
+    link: &'l Link,
+    /// What the records that come are of.
+    epoch: Option<Epoch>,
+    /// The agent's current epoch.
+    current: Option<Epoch>,
+    fresh: Vec<Record>,
+    lines: usize,
+    sync_at: Option<Mono>,
+}
+
+impl<'l> Intake<'l> {
+    pub(super) fn new(link: &'l Link) -> Intake<'l> {
+        Intake {
+            link,
+            epoch: None,
+            current: None,
+            fresh: Vec::new(),
+            lines: 0,
+            sync_at: None,
+        }
+    }
+
+    /// Reads until something ends the session.
+    pub(super) fn read(&mut self, reader: &mut Reader) -> Result<()> {
+        let silence = Duration::from_secs(proto::SILENCE_MAX_S);
+        loop {
+            let dead_at = reader.source().heard.after(silence);
+            reader.source().deadline = self.sync_at.map_or(dead_at, |at| at.min(dead_at));
+            match reader.step() {
+                Ok(Step::Whole) => self.line(reader.line())?,
+                Ok(Step::End) => return Err(Error::new("closed by the agent")),
+                Ok(Step::Torn) => return Err(Error::new("closed by the agent within a line")),
+                Err(error) if error.is_timeout() => {
+                    if clock::mono() >= reader.source().heard.after(silence) {
+                        return Err(Error::new(format!("silent for {} s", proto::SILENCE_MAX_S)));
+                    }
+                }
+                Err(error) => return Err(Error::new(error.to_string())),
+            }
+            if self.lines >= BATCH_LINES || !reader.ready() {
+                self.flush()?;
+            }
+            self.sync_if_due()?;
+        }
+    }
+
+    fn line(&mut self, line: &[u8]) -> Result<()> {
+        if line.starts_with(b"{\"seq\":") {
+            return self.record(line);
+        }
+        self.flush()?;
+        let message = Message::parse(line).map_err(Error::new)?;
+        match message {
+            Message::Beat { status, .. } => self.beat(status),
+            Message::Epoch(epoch) => {
+                self.epoch = Some(epoch);
+                Ok(())
+            }
+            Message::Now {
+                epoch,
+                seq,
+                targets,
+            } => {
+                let now = clock::wall();
+                let mut board = self.link.core.board().lock().expect("board");
+                board.now_message(&self.link.name, epoch, seq, &targets, now);
+                drop(board);
+                self.link.core.note_mark(&self.link.name, epoch, seq);
+                self.link.core.bell().ring();
+                self.link.shared().unsaved = true;
+                Ok(())
+            }
+            Message::Applied(revision) => {
+                let mut shared = self.link.shared();
+                shared.state.applied = Some(revision);
+                shared.state.rejected = None;
+                self.changed(shared)
+            }
+            Message::Rejected {
+                problems, current, ..
+            } => {
+                let mut shared = self.link.shared();
+                shared.state.applied = current;
+                shared.state.rejected = Some(problems.join("; "));
+                self.changed(shared)
+            }
+            Message::Bye { text } => Err(Error::new(format!("the agent said goodbye: {text}"))),
+            _ => Err(Error::new(
+                "the agent sent a message that only managers send",
+            )),
+        }
+    }
+
+    fn changed(&self, mut shared: MutexGuard<'_, Shared>) -> Result<()> {
+        shared.unsaved = true;
+        drop(shared);
+        self.link.publish();
+        Ok(())
+    }
+
+    fn record(&mut self, line: &[u8]) -> Result<()> {
+        let epoch = self
+            .epoch
+            .ok_or_else(|| Error::new("a record came before its epoch"))?;
+        let mut history = self.link.history.lock().expect("history");
+        let history = history
+            .as_mut()
+            .ok_or_else(|| Error::new("no history is open"))?;
+        if let Taken::New(record) = history.take(epoch, line)? {
+            if let Body::Lost { epoch, last, .. } = record.body {
+                history.give_up(epoch, last, GapWhy::SpoolLimit, clock::wall())?;
+            }
+            self.fresh.push(record);
+        }
+        self.lines += 1;
+        Ok(())
+    }
+
+    /// Writes what was taken and shows it.
+    pub(super) fn flush(&mut self) -> Result<()> {
+        if self.lines == 0 {
+            return Ok(());
+        }
+        self.lines = 0;
+        let Some(epoch) = self.epoch else {
+            return Ok(());
+        };
+        let core = &self.link.core;
+        let to_fetch = {
+            let mut history = self.link.history.lock().expect("history");
+            let history = history
+                .as_mut()
+                .ok_or_else(|| Error::new("no history is open"))?;
+            history.write()?;
+            if history.is_dirty() && self.sync_at.is_none() {
+                self.sync_at = Some(clock::mono().after(SYNC_EVERY));
+            }
+            history.to_fetch(&self.link.shared().state.announced_epochs)
+        };
+        let now = clock::wall();
+        let mut board = core.board().lock().expect("board");
+        for record in &self.fresh {
+            board.record(&self.link.name, epoch, record, now);
+        }
+        drop(board);
+        if let Some(last) = self.fresh.last().filter(|_| self.current == Some(epoch)) {
+            core.note_mark(&self.link.name, epoch, last.seq);
+        }
+        self.fresh.clear();
+        let mut shared = self.link.shared();
+        shared.state.last_seen = Some(now);
+        let caught_up = shared.to_fetch != to_fetch;
+        shared.to_fetch = to_fetch;
+        drop(shared);
+        match caught_up {
+            true => self.link.publish(),
+            false => core.bell().ring(),
+        }
+        Ok(())
+    }
+
+    fn sync_if_due(&mut self) -> Result<()> {
+        if self.sync_at.is_none_or(|at| clock::mono() < at) {
+            return Ok(());
+        }
+        self.sync_at = None;
+        let mut history = self.link.history.lock().expect("history");
+        let synced = history.as_mut().map(History::sync).transpose()?.flatten();
+        drop(history);
+        if let Some((epoch, seq)) = synced {
+            self.link.post(Message::Ack { epoch, seq });
+        }
+        Ok(())
+    }
+
+    /// The agent is alive, and says how it is.
+    fn beat(&mut self, status: Option<Status>) -> Result<()> {
+        let Some(status) = status else {
+            return Err(Error::new("a beat without the agent's status"));
+        };
+        self.current = status.epochs.last().map(|r| r.epoch);
+        let to_fetch = self.give_up_what_vanished(&status.epochs)?;
+        let now = clock::wall();
+        let mut shared = self.link.shared();
+        let first = !std::mem::replace(&mut shared.status_seen, true);
+        let state = &mut shared.state;
+        if first {
+            state.connected = true;
+            state.since = now;
+            state.text.clear();
+            let offset_ms = state.clock_offset_ms.unwrap_or(0);
+            if let Some(epoch) = self.current {
+                state.sessions.push(SessionClock {
+                    at: now,
+                    epoch,
+                    offset_ms,
+                });
+            }
+            let surplus = state.sessions.len().saturating_sub(SESSIONS_MAX);
+            state.sessions.drain(..surplus);
+        }
+        self.take_over_if_asked(state, status.revision.as_ref());
+        state.last_seen = Some(now);
+        state.applied = status.revision;
+        state.trouble = status.trouble.unwrap_or_default();
+        state.announced_epochs = status.epochs;
+        shared.to_fetch = to_fetch;
+        shared.unsaved = true;
+        drop(shared);
+        if first {
+            self.resume();
+        }
+        self.link.bell.ring();
+        self.link.publish();
+        Ok(())
+    }
+
+    /// A manager that takes over numbers its configuration past the one in force.
+    fn take_over_if_asked(&self, state: &mut AgentState, in_force: Option<&Revision>) {
+        if let (true, Some(in_force), Some((counter, hash))) =
+            (self.link.core.takes_over(), in_force, state.wanted)
+        {
+            if in_force.hash != hash && in_force.counter >= counter {
+                state.wanted = Some((in_force.counter + 1, hash));
+            }
+        }
+    }
+
+    /// An earlier run's records that the agent once announced and no longer holds are
+    /// lost; a gap says so. The rest of what it holds is still to be fetched.
+    fn give_up_what_vanished(&self, held: &[EpochRange]) -> Result<u64> {
+        let announced = self.link.shared().state.announced_epochs.clone();
+        let mut history = self.link.history.lock().expect("history");
+        let history = history
+            .as_mut()
+            .ok_or_else(|| Error::new("no history is open"))?;
+        for before in announced.iter().filter(|r| Some(r.epoch) != self.current) {
+            let last = held
+                .iter()
+                .find(|r| r.epoch == before.epoch)
+                .map_or(0, |r| r.last);
+            if before.last > last && history.cursor(before.epoch) >= last {
+                history.give_up(before.epoch, before.last, GapWhy::Vanished, clock::wall())?;
+            }
+        }
+        Ok(history.to_fetch(held))
+    }
+
+    /// Says how far each epoch is stored, and from where on the state follows records.
+    fn resume(&self) {
+        let held = self.link.shared().state.announced_epochs.clone();
+        let history = self.link.history.lock().expect("history");
+        let cursor = |r: &EpochRange| (r.epoch, history.as_ref().map_or(0, |h| h.cursor(r.epoch)));
+        let cursors: Vec<(Epoch, u64)> = held.iter().map(cursor).collect();
+        drop(history);
+        self.link.post(Message::Resume(cursors));
+    }
+}
