@@ -25,6 +25,9 @@ use crate::proto::{self, Assembly, ConfigPart, Hello, Message, Role, Status, Tar
 const BATCH_BYTES: usize = 64 * 1024;
 /// Changes of state are told at most this often while catching up.
 const NOW_EVERY: Duration = Duration::from_millis(500);
+/// Every state is told again this long after it was, while records can't tell it; on a
+/// slow link later, so that it takes no more than a fifth of the link.
+const NOW_ALL_EVERY: Duration = Duration::from_secs(2);
 /// Answers waiting to be sent; a peer that asks faster than it reads is cut off.
 const OUTBOX_MAX: usize = 64;
 const STACK_BYTES: usize = 128 * 1024;
@@ -286,6 +289,8 @@ struct Sender<'s> {
     now: VecDeque<TargetNow>,
     now_mark: Option<u64>,
     now_at: Mono,
+    /// When every state is due to be told again.
+    all_at: Mono,
     follower: Option<Follower>,
     /// The epoch the manager was last told.
     announced: Option<Epoch>,
@@ -301,6 +306,7 @@ impl<'s> Sender<'s> {
             now: VecDeque::new(),
             now_mark: None,
             now_at: Mono(0),
+            all_at: Mono(0),
             follower: None,
             announced: None,
             catching_up: false,
@@ -333,18 +339,20 @@ impl<'s> Sender<'s> {
     }
 
     /// At first every state, even if there is none yet: the manager learns from where on
-    /// records tell the present. While a backlog is on its way, those that changed.
+    /// records tell the present. While records lag behind it, those that changed, and from
+    /// time to time all of them.
     fn collect_now(&mut self, now: Mono, out: &mut Vec<u8>) {
         let first = self.now_mark.is_none();
-        let again = self.catching_up && self.now.is_empty() && now.since(self.now_at) >= NOW_EVERY;
+        let behind = self.catching_up || self.session.agent.recorder.spool.trouble().is_some();
+        let again = behind && self.now.is_empty() && now.since(self.now_at) >= NOW_EVERY;
         if !first && !again {
             return;
         }
-        let (mark, states) = self
-            .session
-            .agent
-            .recorder
-            .since(self.now_mark.unwrap_or(0));
+        let after = match now >= self.all_at {
+            true => 0,
+            false => self.now_mark.unwrap_or(0),
+        };
+        let (mark, states) = self.session.agent.recorder.since(after);
         self.now_at = now;
         if first || !states.is_empty() {
             self.now_mark = Some(mark);
@@ -362,6 +370,11 @@ impl<'s> Sender<'s> {
             targets: self.now.drain(..count).collect(),
         };
         push(out, &message);
+        if self.now.is_empty() {
+            let now = clock::mono();
+            let took = now.since(self.now_at);
+            self.all_at = now.after(NOW_ALL_EVERY.max(took * 4));
+        }
     }
 
     /// Appends a batch of the oldest epoch that the manager lacks something of.
