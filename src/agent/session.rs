@@ -284,6 +284,8 @@ impl Session {
 struct Sender<'s> {
     session: &'s Session,
     beat_at: Mono,
+    /// Whether the last beat told of trouble with the disk.
+    told_trouble: bool,
     greeted: bool,
     /// States still to be told, and the number they are as of.
     now: VecDeque<TargetNow>,
@@ -302,6 +304,7 @@ impl<'s> Sender<'s> {
         Sender {
             session,
             beat_at: Mono(0),
+            told_trouble: false,
             greeted: false,
             now: VecDeque::new(),
             now_mark: None,
@@ -323,7 +326,10 @@ impl<'s> Sender<'s> {
         for message in std::mem::take(&mut self.session.shared().outbox) {
             push(out, &message);
         }
-        if now >= self.beat_at {
+        // Trouble that comes or goes is told at once.
+        let in_trouble = agent.recorder.spool.trouble().is_some();
+        if now >= self.beat_at || in_trouble != self.told_trouble {
+            self.told_trouble = in_trouble;
             self.beat_at = now.after(Duration::from_secs(proto::BEAT_EVERY_S));
             let (at, status) = (clock::wall(), Some(agent.status()));
             push(out, &Message::Beat { at, status });

@@ -10,7 +10,7 @@ use crate::files;
 use crate::json;
 use crate::log;
 use crate::model::{Revision, Target};
-use crate::proto::{self, CONFIG_BYTES_MAX, PROBLEMS_MAX};
+use crate::proto::{self, CONFIG_BYTES_MAX};
 
 /// The revision's line adds this much at most to the kept file.
 const REVISION_BYTES_MAX: usize = 1024;
@@ -117,8 +117,7 @@ impl Settings {
 }
 
 fn listed(problems: Vec<Problem>) -> Vec<String> {
-    let shown = problems.iter().take(PROBLEMS_MAX);
-    shown.map(Problem::to_string).collect()
+    problems.iter().map(Problem::to_string).collect()
 }
 
 fn read(path: &Path) -> std::result::Result<(Revision, Vec<Target>), String> {

@@ -21,8 +21,6 @@ pub const CONFIG_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const PART_BYTES: usize = 24 * 1024;
 /// Most epochs an agent keeps, so that a list of them fits a line.
 pub const EPOCHS_MAX: usize = 256;
-/// Most problems told about a configuration, so that they fit a line.
-pub const PROBLEMS_MAX: usize = 100;
 /// States of targets in one `now` message, so that they fit a line.
 pub const NOW_TARGETS_MAX: usize = 64;
 
