@@ -87,6 +87,9 @@ const HISTORY_AGE: Opt = Opt {
     repeat: false,
 };
 
+/// What every mode takes that monitors.
+const MONITORING: &[Opt] = &[CONFIG, DATA, NAME, TAKE_OVER, HISTORY_LIMIT, HISTORY_AGE];
+
 const MENU: Program = Program {
     name: "tcpmon-manager",
     about: "Monitors TCP services through its agents; without a command, a menu.",
@@ -94,7 +97,7 @@ const MENU: Program = Program {
         "tcpmon-manager [--config FILE] [--data DIR] [options]",
         "tcpmon-manager serve|watch|status|report|audit|validate [options]",
     ],
-    opts: &[CONFIG, DATA, NAME, TAKE_OVER, HISTORY_LIMIT, HISTORY_AGE],
+    opts: MONITORING,
     more: "Commands (each with --help):\n  serve     monitor without prompts, changes of state on stderr\n  watch     the live view; into a pipe, every record as a line of JSON\n  status    what is up and down now\n  report    availability and latency over a period\n  audit     whether any record is missing\n  validate  check a fleet file",
     free_max: 0,
 };
@@ -102,7 +105,7 @@ const SERVE: Program = Program {
     name: "tcpmon-manager serve",
     about: "Monitors without prompts; changes of state are told on stderr, one line each.",
     usage: &["tcpmon-manager serve [--config FILE] [--data DIR] [options]"],
-    opts: &[CONFIG, DATA, NAME, TAKE_OVER, HISTORY_LIMIT, HISTORY_AGE],
+    opts: MONITORING,
     more: "",
     free_max: 0,
 };
@@ -110,7 +113,7 @@ const WATCH: Program = Program {
     name: "tcpmon-manager watch",
     about: "The live view; into a pipe, every record as it arrives, one line of JSON each. Beside a manager that runs on the same data directory it only reads; else it does the monitoring.",
     usage: &["tcpmon-manager watch [--config FILE] [--data DIR] [options]"],
-    opts: &[CONFIG, DATA, NAME, TAKE_OVER, HISTORY_LIMIT, HISTORY_AGE],
+    opts: MONITORING,
     more: "",
     free_max: 0,
 };
