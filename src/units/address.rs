@@ -27,6 +27,18 @@ impl HostPort {
         let ip: IpAddr = self.host.parse().ok()?;
         Some(SocketAddr::new(ip, self.port))
     }
+
+    /// Whether the host stands for this machine by what it is called: a loopback IP
+    /// address, or `localhost` and the names below it (RFC 6761, section 6.3). A resolver
+    /// that does not keep to that may still answer such a name with another address.
+    pub fn is_loopback(&self) -> bool {
+        if let Ok(ip) = self.host.parse::<IpAddr>() {
+            return ip.to_canonical().is_loopback();
+        }
+        let name = self.host.strip_suffix('.').unwrap_or(&self.host);
+        let last = name.rsplit('.').next();
+        last.is_some_and(|label| label.eq_ignore_ascii_case("localhost"))
+    }
 }
 
 impl FromStr for HostPort {
@@ -234,6 +246,33 @@ mod tests {
         ] {
             let literal = text.parse::<HostPort>().unwrap().literal();
             assert_eq!(literal, expected.map(|a| a.parse().unwrap()), "{text}");
+        }
+    }
+    #[test]
+    fn loopback_is_told_by_the_host() {
+        for (host, want) in [
+            ("127.0.0.1", true),
+            ("127.255.255.254", true),
+            ("[::1]", true),
+            ("[::ffff:127.0.0.1]", true),
+            ("localhost", true),
+            ("LocalHost.", true),
+            ("attic.localhost", true),
+            ("a.b.LOCALHOST.", true),
+            ("10.0.0.7", false),
+            ("128.0.0.1", false),
+            ("0.0.0.0", false),
+            ("[::]", false),
+            ("[::2]", false),
+            ("[::ffff:10.0.0.7]", false),
+            ("[::127.0.0.1]", false),
+            ("localhost.example.org", false),
+            ("notlocalhost", false),
+            ("localhost4", false),
+            ("127.0.0.1.example.org", false),
+        ] {
+            let address: HostPort = format!("{host}:1").parse().unwrap();
+            assert_eq!(address.is_loopback(), want, "{host}");
         }
     }
 }
