@@ -150,7 +150,7 @@ impl fmt::Display for Path<'_> {
 
 impl Path<'_> {
     /// The index of the innermost list item that this lies in.
-    fn index(&self) -> usize {
+    pub fn index(&self) -> usize {
         match self {
             Path::Root => 0,
             Path::Key(parent, _) => parent.index(),
@@ -195,6 +195,11 @@ pub struct Notes {
     pub targets: Seen,
     /// Whether `agents` could not be read as a list, so that a missing name means nothing.
     pub agents_unreadable: bool,
+    /// Agents beyond loopback without a key of their own: where their addresses stand,
+    /// their indices and addresses.
+    pub without_key: Vec<(usize, usize, HostPort)>,
+    /// Whether `defaults` have a key, or at least try to.
+    pub key_by_default: bool,
     /// The interval of a target that gives none; `None` when `defaults` could not be read.
     pub interval: Option<Duration>,
 }
@@ -295,7 +300,7 @@ impl<'v> Spot<'_, 'v> {
 
     /// What `parse` makes of this string. `expected` names what else it may be for
     /// a value that is no string; the errors of `parse` start with "expected", too.
-    fn string<T>(
+    pub fn string<T>(
         &mut self,
         expected: &str,
         parse: impl FnOnce(&str) -> Result<T, String>,
@@ -316,6 +321,15 @@ impl<'v> Spot<'_, 'v> {
         self.string("a duration such as \"10s\"", |text| {
             check(parse_duration(text)?)
         })
+    }
+
+    /// This `true` or `false`.
+    pub fn bool(&mut self) -> Option<bool> {
+        let value = self.value.bool();
+        if value.is_none() {
+            self.unexpected("expected true or false");
+        }
+        value
     }
 
     /// This whole number, if it passes `check`, which gets `None` for anything else.
@@ -357,6 +371,11 @@ impl<'v> Spot<'_, 'v> {
         };
         self.notes.problems.add(member.at, &self.path, text);
     }
+}
+
+/// A text without the byte order mark that it may start with: positions do not count it.
+pub fn without_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
 }
 
 /// `text` in quotes as problems show it: escaped, and cut when long.

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::fields::{BLANK, Key, Notes, Path, Presence, Problem, Seen, Spot, quoted};
+use super::fields::{BLANK, Key, Notes, Path, Presence, Problem, Seen, Spot, quoted, without_mark};
 use super::{
     AGENTS_MAX, FLEET_BYTES_MAX, INTERVAL_DEFAULT, RETRIES_DEFAULT, TARGETS_MAX, TIMEOUT_DEFAULT,
     interval, retries, timeout,
@@ -16,6 +16,11 @@ use crate::model::{Name, Target};
 use crate::text::nearest;
 use crate::units::{HostPort, duration_text, size_text};
 
+mod agents;
+
+use agents::{AGENT, check_keys, read_agent, read_key_file};
+pub use agents::{FleetAgent, KeyRule, key_needed};
+
 /// All that is monitored, and from where.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Fleet {
@@ -24,20 +29,14 @@ pub struct Fleet {
     pub targets: Vec<FleetTarget>,
 }
 
-/// A place to probe from.
-#[derive(Debug, Clone, PartialEq)]
-pub struct FleetAgent {
-    pub name: Name,
-    /// Where the manager connects to.
-    pub address: HostPort,
-}
-
-/// What holds for targets that do not say otherwise.
+/// What holds for targets, and for the links to agents, that do not say otherwise.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Defaults {
     pub interval: Option<Duration>,
     pub timeout: Option<Duration>,
     pub retries: Option<u32>,
+    /// The file with the key of every agent that names none, as written.
+    pub key_file: Option<String>,
 }
 
 /// A service to probe, as written: `None` where the defaults are to be used.
@@ -82,28 +81,7 @@ static FLEET: [Key<Fleet>; 3] = [
     },
 ];
 
-static AGENT: [Key<FleetAgent>; 2] = [
-    Key {
-        name: "name",
-        presence: Presence::Required,
-        read: |agent, spot| read_name(&mut agent.name, spot, "agents", |notes| &mut notes.agents),
-        write: |agent| Some(string(agent.name.as_str())),
-    },
-    Key {
-        name: "address",
-        presence: Presence::Required,
-        read: |agent, spot| {
-            if let Some(address) = spot.address() {
-                let text = address.to_string().to_ascii_lowercase();
-                spot.unique("agents", |notes| &mut notes.agent_addresses, text);
-                agent.address = address;
-            }
-        },
-        write: |agent| Some(string(&agent.address.to_string())),
-    },
-];
-
-static DEFAULTS: [Key<Defaults>; 3] = [
+static DEFAULTS: [Key<Defaults>; 4] = [
     Key {
         name: "interval",
         presence: Presence::Optional,
@@ -121,6 +99,12 @@ static DEFAULTS: [Key<Defaults>; 3] = [
         presence: Presence::Optional,
         read: |defaults, spot| defaults.retries = spot.number(retries),
         write: |defaults| defaults.retries.map(|n| n.to_string()),
+    },
+    Key {
+        name: "key_file",
+        presence: Presence::Optional,
+        read: |defaults, spot| defaults.key_file = read_key_file(spot),
+        write: |defaults| defaults.key_file.as_deref().map(string),
     },
 ];
 
@@ -174,8 +158,9 @@ static TARGET: [Key<FleetTarget>; 6] = [
 /// Reads a fleet file. Errors: all problems in the order of the text, at most
 /// [`super::PROBLEMS_MAX`] and then one that counts the others; a text that is not
 /// JSON has that problem alone. A byte order mark at the start is passed over.
-pub fn parse_fleet(text: &[u8]) -> Result<Fleet, Vec<Problem>> {
-    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+/// `rule` says whether an agent beyond loopback without a key is one of the problems.
+pub fn parse_fleet(text: &[u8], rule: KeyRule) -> Result<Fleet, Vec<Problem>> {
+    let text = without_mark(text);
     let value = json::parse(text).map_err(|error| vec![not_json(text, &error)])?;
     let mut fleet = Fleet::default();
     let mut notes = Notes {
@@ -188,6 +173,9 @@ pub fn parse_fleet(text: &[u8]) -> Result<Fleet, Vec<Problem>> {
         notes: &mut notes,
     };
     root.object(&mut fleet, &FLEET);
+    if rule == KeyRule::Required {
+        check_keys(&mut notes);
+    }
     notes.problems.verdict(text, fleet)
 }
 
@@ -203,21 +191,13 @@ fn not_json(source: &[u8], error: &SyntaxError) -> Problem {
     Problem { text, ..problem }
 }
 
-fn read_agent(spot: &mut Spot<'_, '_>) -> FleetAgent {
-    let mut agent = FleetAgent {
-        name: BLANK.0.clone(),
-        address: BLANK.1.clone(),
-    };
-    spot.object(&mut agent, &AGENT);
-    agent
-}
-
 fn read_defaults(defaults: &mut Defaults, spot: &mut Spot<'_, '_>) {
     let is_object = spot.object(defaults, &DEFAULTS);
     check_timeout_fits(defaults.timeout, defaults.interval, spot);
     if !is_object || spot.value.get("interval").is_some() {
         spot.notes.interval = defaults.interval;
     }
+    spot.notes.key_by_default = !is_object || spot.value.get("key_file").is_some();
 }
 
 fn read_target(spot: &mut Spot<'_, '_>) -> FleetTarget {
@@ -368,10 +348,30 @@ impl Fleet {
         targets.map(|target| self.resolved(target)).collect()
     }
 
+    /// The file with the key of the link to this agent, as written: its own, else the
+    /// one in the defaults.
+    pub fn key_file_of<'a>(&'a self, agent: &'a FleetAgent) -> Option<&'a str> {
+        let own = agent.key_file.as_deref();
+        own.or(self.defaults.key_file.as_deref())
+    }
+
+    /// Every key file that is named: where in the file (such as `agents[1].key_file`), as
+    /// written, and by which agent; `None` for the one in the defaults, which comes last.
+    pub fn key_files(&self) -> Vec<(String, &str, Option<&Name>)> {
+        let agents = self.agents.iter().enumerate();
+        let own = agents.filter_map(|(index, agent)| {
+            let path = format!("agents[{index}].key_file");
+            Some((path, agent.key_file.as_deref()?, Some(&agent.name)))
+        });
+        let default = self.defaults.key_file.as_deref();
+        let default = default.map(|text| ("defaults.key_file".to_string(), text, None));
+        own.chain(default).collect()
+    }
+
     /// What [`parse_fleet`] would find wrong with this model's file, without positions.
-    pub fn problems(&self) -> Vec<Problem> {
+    pub fn problems(&self, rule: KeyRule) -> Vec<Problem> {
         let text = self.to_json();
-        let mut problems = parse_fleet(text.as_bytes()).err().unwrap_or_default();
+        let mut problems = parse_fleet(text.as_bytes(), rule).err().unwrap_or_default();
         for problem in &mut problems {
             (problem.line, problem.column) = (0, 0);
         }

@@ -14,10 +14,12 @@ use crate::units::{duration_text, parse_duration};
 mod agent;
 mod fields;
 mod fleet;
+mod place;
 
 pub use agent::{agent_config_json, parse_agent_config};
 pub use fields::Problem;
-pub use fleet::{Defaults, Fleet, FleetAgent, FleetTarget, parse_fleet};
+pub use fleet::{Defaults, Fleet, FleetAgent, FleetTarget, KeyRule, key_needed, parse_fleet};
+pub use place::{place, problems_at};
 
 /// Most agents of a fleet.
 pub const AGENTS_MAX: usize = 1_000;
@@ -27,6 +29,9 @@ pub const TARGETS_MAX: usize = 100_000;
 pub const FLEET_BYTES_MAX: usize = 16 << 20;
 /// Most problems listed for one text; one more line says how many there are beyond.
 pub const PROBLEMS_MAX: usize = 100;
+
+/// Longest path of a key file, in bytes.
+pub const KEY_FILE_LEN_MAX: usize = 4096;
 
 /// Shortest time between two probes of a target.
 pub const INTERVAL_MIN: Duration = Duration::from_millis(100);
@@ -57,6 +62,14 @@ pub fn check_timeout(text: &str, interval: Duration) -> Result<Duration, String>
 pub fn check_retries(text: &str) -> Result<u32, String> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     retries(text.parse().ok().filter(|_| digits))
+}
+
+/// A path of a key file; whether there is one is not asked. Errors: what was expected,
+/// for people.
+pub fn check_key_file(text: &str) -> Result<&str, String> {
+    let fits = (1..=KEY_FILE_LEN_MAX).contains(&text.len()) && !text.contains('\0');
+    let expected = || format!("expected a path of 1 to {KEY_FILE_LEN_MAX} bytes without NUL");
+    fits.then_some(text).ok_or_else(expected)
 }
 
 fn interval(value: Duration) -> Result<Duration, String> {
@@ -114,10 +127,11 @@ mod tests {
     #[test]
     fn good_files_are_read_and_written_back() {
         golden("ok", 10, |text| {
-            let fleet = parse_fleet(text).unwrap();
+            let fleet = parse_fleet(text, KeyRule::Required).unwrap();
             let written = fleet.to_json();
-            assert_eq!(parse_fleet(written.as_bytes()), Ok(fleet.clone()));
-            assert_eq!(fleet.problems(), []);
+            let again = parse_fleet(written.as_bytes(), KeyRule::Required);
+            assert_eq!(again, Ok(fleet.clone()));
+            assert_eq!(fleet.problems(KeyRule::Required), []);
             for target in fleet.targets.iter().map(|target| fleet.resolved(target)) {
                 assert!(target.timeout <= target.interval, "{target:?}");
             }
@@ -128,7 +142,7 @@ mod tests {
     #[test]
     fn bad_files_tell_every_problem() {
         golden("err", 30, |text| {
-            let problems = parse_fleet(text).unwrap_err();
+            let problems = parse_fleet(text, KeyRule::Required).unwrap_err();
             problems.iter().map(|p| format!("{p}\n")).collect()
         });
     }
@@ -136,11 +150,12 @@ mod tests {
     #[test]
     fn the_design_example_is_written_as_it_stands() {
         let text = include_str!("../../tests/data/fleet/ok/design.json");
-        assert_eq!(parse_fleet(text.as_bytes()).unwrap().to_json(), text);
+        let fleet = parse_fleet(text.as_bytes(), KeyRule::Required).unwrap();
+        assert_eq!(fleet.to_json(), text);
     }
 
     fn fleet(text: &str) -> Fleet {
-        parse_fleet(text.as_bytes()).unwrap()
+        parse_fleet(text.as_bytes(), KeyRule::Waived).unwrap()
     }
 
     #[test]
@@ -206,7 +221,11 @@ mod tests {
         fleet.targets[0].interval = Some(Duration::from_millis(1));
         fleet.targets.push(fleet.targets[0].clone());
         fleet.targets[1].agents = None;
-        let got: Vec<String> = fleet.problems().iter().map(|p| p.to_string()).collect();
+        let got: Vec<String> = fleet
+            .problems(KeyRule::Required)
+            .iter()
+            .map(|p| p.to_string())
+            .collect();
         let want = [
             r#"targets[0].interval: expected 100ms to 7d, found "1ms""#,
             r#"targets[0].agents[0]: no agent is named "nobody""#,
@@ -214,6 +233,74 @@ mod tests {
             r#"targets[1].interval: expected 100ms to 7d, found "1ms""#,
         ];
         assert_eq!(got, want);
+    }
+
+    #[test]
+    fn an_agent_beyond_loopback_needs_a_key_unless_that_is_waived() {
+        let own = r#", "key_file": "own""#;
+        // What is beside the address, the defaults, and whether there is a problem.
+        for (address, more, defaults, wrong) in [
+            ("10.0.0.7:1", "", "{}", true),
+            ("pi.example.org:1", "", r#"{"retries": 0}"#, true),
+            ("10.0.0.7:1", own, "{}", false),
+            ("10.0.0.7:1", "", r#"{"key_file": "all"}"#, false),
+            ("10.0.0.7:1", own, r#"{"key_file": "all"}"#, false),
+            ("127.0.0.1:1", "", "{}", false),
+            ("[::1]:1", own, "{}", false),
+            ("attic.localhost:1", "", "{}", false),
+        ] {
+            let agents = format!(r#""agents": [{{"name": "a", "address": "{address}"{more}}}]"#);
+            for text in [
+                format!(r#"{{{agents}, "defaults": {defaults}}}"#),
+                format!(r#"{{"defaults": {defaults}, {agents}}}"#),
+            ] {
+                let got = parse_fleet(text.as_bytes(), KeyRule::Required);
+                assert_eq!(got.is_err(), wrong, "{text}");
+                let fleet = parse_fleet(text.as_bytes(), KeyRule::Waived).unwrap();
+                let problems = fleet.problems(KeyRule::Required);
+                assert_eq!(problems.len(), usize::from(wrong), "{text}");
+                assert!(problems.iter().all(|p| p.path == "agents[0].address"));
+                assert_eq!(fleet.problems(KeyRule::Waived), [], "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_agents_key_file_is_its_own_or_the_defaults() {
+        let mut fleet = fleet(
+            r#"{"agents": [{"name": "a", "dials_in": true}, {"name": "b", "dials_in": true, "key_file": "b.key"}],
+                "defaults": {"key_file": "all.key"}}"#,
+        );
+        let files = |fleet: &Fleet| -> Vec<Option<String>> {
+            let of = |agent| fleet.key_file_of(agent).map(str::to_string);
+            fleet.agents.iter().map(of).collect()
+        };
+        let some = |text: &str| Some(text.to_string());
+        assert_eq!(files(&fleet), [some("all.key"), some("b.key")]);
+        let name = fleet.agents[1].name.clone();
+        let all = ("defaults.key_file".to_string(), "all.key", None);
+        let own = ("agents[1].key_file".to_string(), "b.key", Some(&name));
+        assert_eq!(fleet.key_files(), [own.clone(), all]);
+        let text = fleet.to_json();
+        for (path, ..) in fleet.key_files() {
+            assert!(place(text.as_bytes(), &path).is_some(), "{path}");
+        }
+        fleet.defaults.key_file = None;
+        assert_eq!(files(&fleet), [None, some("b.key")]);
+        assert_eq!(fleet.key_files(), [own]);
+    }
+
+    #[test]
+    fn a_key_file_is_a_path_that_an_operating_system_takes() {
+        let longest = "x".repeat(KEY_FILE_LEN_MAX);
+        let longer = "é".repeat(KEY_FILE_LEN_MAX / 2) + "x";
+        for good in ["k", "../keys/a b.key", "/etc/k", r"C:\k", &longest] {
+            assert_eq!(check_key_file(good), Ok(good));
+        }
+        for bad in ["", "a\0b", &longer] {
+            let got = check_key_file(bad).unwrap_err();
+            assert_eq!(got, "expected a path of 1 to 4096 bytes without NUL");
+        }
     }
 
     #[test]
@@ -225,9 +312,9 @@ mod tests {
         };
         for (list, max) in [("agents", AGENTS_MAX), ("targets", TARGETS_MAX)] {
             let fits = format!("{{\"{list}\": [{}]}}", entries(max));
-            assert!(parse_fleet(fits.as_bytes()).is_ok());
+            assert!(parse_fleet(fits.as_bytes(), KeyRule::Waived).is_ok());
             let exceeds = format!("{{\"{list}\": [{}]}}", entries(max + 1));
-            let problems = parse_fleet(exceeds.as_bytes()).unwrap_err();
+            let problems = parse_fleet(exceeds.as_bytes(), KeyRule::Waived).unwrap_err();
             let want = format!("expected at most {max} entries, found {}", max + 1);
             assert_eq!(problems.len(), 1);
             assert_eq!(problems[0].text, want);
@@ -244,7 +331,7 @@ mod tests {
             format!("{{\"agents\": [{bad}], \"targets\": [{bad}]}}"),
         ] {
             let first = &text[2..8];
-            let problems = parse_fleet(text.as_bytes()).unwrap_err();
+            let problems = parse_fleet(text.as_bytes(), KeyRule::Waived).unwrap_err();
             assert_eq!(problems.len(), PROBLEMS_MAX + 1);
             for (index, problem) in problems[..PROBLEMS_MAX].iter().enumerate() {
                 assert!(problem.path.starts_with(first), "{problem}");

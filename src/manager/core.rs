@@ -14,13 +14,14 @@ use super::replay;
 use super::state::{AgentState, Announced};
 use crate::bell::Bell;
 use crate::clock;
-use crate::config::{self, FLEET_BYTES_MAX, Fleet, FleetAgent, Problem};
+use crate::config::{self, FLEET_BYTES_MAX, Fleet, FleetAgent, KeyRule, Problem};
 use crate::error::{Context, Error, Result};
 use crate::files::{self, DirLock, Stamp};
 use crate::model::{Epoch, Id, Name, Target, Wall};
 use crate::net::resolve::Resolver;
 use crate::proto::{self, Hello, Role};
 use crate::record::Record;
+use crate::units::HostPort;
 
 /// How often the fleet file is looked at.
 const WATCH_EVERY: Duration = Duration::from_secs(2);
@@ -41,6 +42,8 @@ pub struct Options {
     /// Replace configurations that belong to other managers.
     pub take_over: bool,
     pub limits: Limits,
+    /// Whether links that leave this machine must have keys.
+    pub key_rule: KeyRule,
 }
 
 struct FleetState {
@@ -137,6 +140,11 @@ impl Core {
         self.options.take_over
     }
 
+    /// Whether links that leave this machine must have keys.
+    pub fn key_rule(&self) -> KeyRule {
+        self.options.key_rule
+    }
+
     /// For dialling agents.
     pub fn resolver(&self) -> &Resolver {
         &self.resolver
@@ -183,7 +191,7 @@ impl Core {
     /// print, and nothing has changed.
     pub fn load(self: &Arc<Core>, path: &Path) -> std::result::Result<(), Vec<String>> {
         let stamp = files::stamp(path);
-        let fleet = read_fleet(path)?;
+        let fleet = read_fleet(path, self.key_rule())?;
         let mut state = self.fleet_state();
         self.apply(&mut state, fleet)
             .map_err(|error| vec![error.to_string()])?;
@@ -195,7 +203,7 @@ impl Core {
 
     /// Checks a fleet changed here and makes it the one in force, not yet saved.
     pub fn change(self: &Arc<Core>, fleet: Fleet) -> std::result::Result<(), Vec<String>> {
-        let problems = fleet.problems();
+        let problems = fleet.problems(self.key_rule());
         if !problems.is_empty() {
             return Err(problems.iter().map(Problem::to_string).collect());
         }
@@ -280,7 +288,10 @@ impl Core {
         self.board.lock().expect("board").set_fleet(&per_agent);
         self.stop_links_not_in(&fleet);
         for (agent, (_, targets)) in fleet.agents.iter().zip(&per_agent) {
-            let link = self.link_to(agent)?;
+            let Some(address) = &agent.address else {
+                continue;
+            };
+            let link = self.link_to(agent, address)?;
             link.want(&config::agent_config_json(targets))?;
         }
         state.fleet = Arc::new(fleet);
@@ -293,7 +304,7 @@ impl Core {
             let kept = fleet
                 .agents
                 .iter()
-                .any(|a| a.name == link.name && a.address == link.address);
+                .any(|a| a.name == link.name && a.address.as_ref() == Some(&link.address));
             if !kept {
                 link.stop();
             }
@@ -306,7 +317,7 @@ impl Core {
     }
 
     /// The link to an agent, started with what is known of it when there is none yet.
-    fn link_to(self: &Arc<Core>, agent: &FleetAgent) -> Result<Arc<Link>> {
+    fn link_to(self: &Arc<Core>, agent: &FleetAgent, address: &HostPort) -> Result<Arc<Link>> {
         if let Some(link) = self.links().get(&agent.name) {
             return Ok(Arc::clone(link));
         }
@@ -319,7 +330,7 @@ impl Core {
                 .or_insert_with(|| agent.name.clone());
         }
         self.fill(&agent.name, &saved)?;
-        let (link, _thread) = Link::start(self, agent.name.clone(), agent.address.clone(), saved)?;
+        let (link, _thread) = Link::start(self, agent.name.clone(), address.clone(), saved)?;
         self.links().insert(agent.name.clone(), Arc::clone(&link));
         Ok(link)
     }
@@ -425,10 +436,10 @@ impl Core {
 }
 
 /// Reads and checks a fleet file; every problem starts with the file's name.
-pub fn read_fleet(path: &Path) -> std::result::Result<Fleet, Vec<String>> {
+pub fn read_fleet(path: &Path, rule: KeyRule) -> std::result::Result<Fleet, Vec<String>> {
     let bytes =
         files::read_bounded(path, FLEET_BYTES_MAX).map_err(|error| vec![error.to_string()])?;
-    config::parse_fleet(&bytes).map_err(|problems| {
+    config::parse_fleet(&bytes, rule).map_err(|problems| {
         let shown = path.display();
         problems
             .iter()

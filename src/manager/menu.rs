@@ -18,7 +18,7 @@ use super::core::Core;
 use super::live::{self, Leave};
 use crate::bell::Bell;
 use crate::clock;
-use crate::config::Fleet;
+use crate::config::{Fleet, KeyRule};
 use crate::error::Result;
 use crate::files;
 use crate::term::Lines;
@@ -36,6 +36,8 @@ pub trait Running {
     fn path(&self) -> Option<PathBuf>;
     /// Whether it differs from that file.
     fn unsaved(&self) -> bool;
+    /// Whether links that leave this machine must have keys.
+    fn key_rule(&self) -> KeyRule;
     /// Takes over a file, whole; or every problem of it, and nothing has changed.
     fn load(&self, path: &Path) -> std::result::Result<(), Vec<String>>;
     /// Takes over a fleet, whole; or every problem of it, and nothing has changed. Agents
@@ -64,6 +66,10 @@ impl Running for Arc<Core> {
 
     fn unsaved(&self) -> bool {
         Core::unsaved(self)
+    }
+
+    fn key_rule(&self) -> KeyRule {
+        Core::key_rule(self)
     }
 
     fn load(&self, path: &Path) -> std::result::Result<(), Vec<String>> {
@@ -239,16 +245,16 @@ fn create(manager: &dyn Running, talk: &mut Talk<'_>) -> Answer<Load> {
     talk.say(&format!(
         "Enter takes the answer in brackets, {BACK} gives up."
     ))?;
-    let mut fleet = Fleet::default();
+    let (mut fleet, rule) = (Fleet::default(), manager.key_rule());
     talk.say("Agents, the places to probe from:")?;
-    while let Some(agent) = entry::agent(talk, &fleet, None)? {
+    while let Some(agent) = entry::agent(talk, &fleet, None, rule)? {
         fleet.agents.push(agent);
     }
     talk.say("Targets, the services to probe:")?;
     while let Some(target) = entry::target(talk, &fleet, None)? {
         fleet.targets.push(target);
     }
-    let problems = fleet.problems();
+    let problems = fleet.problems(rule);
     if !problems.is_empty() {
         let problems: Vec<String> = problems.iter().map(|p| p.to_string()).collect();
         return refused(talk, &problems);

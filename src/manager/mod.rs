@@ -28,6 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cli::{self, Args, Fail, Opt, Program};
+use crate::config::KeyRule;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::model::Name;
@@ -182,6 +183,7 @@ fn options(args: &Args) -> std::result::Result<Options, Fail> {
         name: name.unwrap_or_else(|| files::host_name("manager")),
         take_over: args.flag("--take-over"),
         limits,
+        key_rule: KeyRule::Required,
     })
 }
 

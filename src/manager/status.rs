@@ -17,7 +17,7 @@ use super::view::plain_table;
 use super::{CONFIG, DATA, need_fleet_path};
 use crate::cli::{self, Args, Fail, Program};
 use crate::clock;
-use crate::config::Fleet;
+use crate::config::{Fleet, KeyRule};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::json::{self, Object};
@@ -295,7 +295,8 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
 fn command(args: Args) -> std::result::Result<ExitCode, Fail> {
     let path = need_fleet_path(&args)?;
     let data = files::data_dir("manager", args.get("--data"))?;
-    let fleet = read_fleet(&path).map_err(|problems| Error::new(problems.join("\n")))?;
+    let fleet =
+        read_fleet(&path, KeyRule::Waived).map_err(|problems| Error::new(problems.join("\n")))?;
     let snapshot = run(&data, &fleet, clock::wall())?;
     cli::print(&match args.flag("--json") {
         true => json(&snapshot),

@@ -8,18 +8,25 @@ use std::process::ExitCode;
 
 use super::audit::JSON;
 use super::{CONFIG, need_fleet_path};
-use crate::cli::{self, Args, Fail, Program};
-use crate::config::{FLEET_BYTES_MAX, Fleet, Problem, parse_fleet};
+use crate::cli::{self, Args, Fail, Opt, Program};
+use crate::config::{FLEET_BYTES_MAX, Fleet, KeyRule, Problem, parse_fleet};
 use crate::files;
 use crate::json;
 use crate::text;
 use crate::units::count_text;
 
+const INSECURE: Opt = Opt {
+    name: "--insecure",
+    value: "",
+    default: "",
+    help: "accept agents beyond loopback without keys",
+    repeat: false,
+};
 const PROGRAM: Program = Program {
     name: "tcpmon-manager validate",
     about: "Checks a fleet file and lists every problem with its line and column.",
-    usage: &["tcpmon-manager validate [FILE] [--json]"],
-    opts: &[CONFIG, JSON],
+    usage: &["tcpmon-manager validate [FILE] [--json] [--insecure]"],
+    opts: &[CONFIG, JSON, INSECURE],
     more: "Problems go to stderr, each as FILE:LINE:COLUMN: PLACE: what is wrong; exit code 1.",
     free_max: 1,
 };
@@ -27,7 +34,7 @@ const PROGRAM: Program = Program {
 /// What checking a file came to.
 type Verdict = Result<Fleet, Vec<Problem>>;
 
-fn check(path: &Path) -> Verdict {
+fn check(path: &Path, rule: KeyRule) -> Verdict {
     let bytes = files::read_bounded(path, FLEET_BYTES_MAX);
     let bytes = bytes.map_err(|error| {
         // Whoever shows a problem names the file.
@@ -36,7 +43,7 @@ fn check(path: &Path) -> Verdict {
         let text = text.strip_prefix(&named).unwrap_or(&text);
         vec![Problem::whole(text.to_string())]
     })?;
-    parse_fleet(&bytes)
+    parse_fleet(&bytes, rule)
 }
 
 fn json(verdict: &Verdict) -> String {
@@ -101,7 +108,11 @@ fn command(args: Args) -> Result<ExitCode, Fail> {
         Some(file) => PathBuf::from(file),
         None => need_fleet_path(&args)?,
     };
-    let verdict = check(&path);
+    let rule = match args.flag("--insecure") {
+        true => KeyRule::Waived,
+        false => KeyRule::Required,
+    };
+    let verdict = check(&path, rule);
     if args.flag("--json") {
         cli::print(&json(&verdict));
     } else if verdict.is_ok() {
@@ -117,13 +128,13 @@ fn command(args: Args) -> Result<ExitCode, Fail> {
 mod tests {
     use super::*;
 
-    fn checked(content: Option<&str>) -> (String, String) {
+    fn checked(content: Option<&str>, rule: KeyRule) -> (String, String) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("fleet.json");
         if let Some(content) = content {
             std::fs::write(&path, content).unwrap();
         }
-        let verdict = check(&path);
+        let verdict = check(&path, rule);
         let place = format!("{}/", dir.path().display());
         let plain = |text: String| text.replace(&place, "");
         (plain(text(&path, &verdict)), plain(json(&verdict)))
@@ -131,8 +142,8 @@ mod tests {
 
     #[test]
     fn what_is_right_is_counted() {
-        let fleet = r#"{"agents":[{"name":"a","address":"h:1"}],"targets":[]}"#;
-        let (text, json) = checked(Some(fleet));
+        let fleet = r#"{"agents":[{"name":"a","address":"localhost:1"}],"targets":[]}"#;
+        let (text, json) = checked(Some(fleet), KeyRule::Required);
         assert_eq!(text, "fleet.json: ok: 1 agent, 0 targets\n");
         assert_eq!(
             json,
@@ -143,7 +154,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_told_with_its_place() {
         let fleet = "{\"defaults\":{\"interval\":10},\n \"targets\":7}";
-        let (text, json) = checked(Some(fleet));
+        let (text, json) = checked(Some(fleet), KeyRule::Required);
         let expected = "\
 fleet.json:1:25: defaults.interval: expected a duration such as \"10s\", found 10
 fleet.json:2:12: targets: expected a list, found 7
@@ -154,8 +165,20 @@ fleet.json:2:12: targets: expected a list, found 7
     }
 
     #[test]
+    fn an_agent_beyond_loopback_without_a_key_is_refused_unless_that_is_asked_for() {
+        let fleet = r#"{"agents":[{"name":"a","address":"10.0.0.7:1"}]}"#;
+        let (text, _) = checked(Some(fleet), KeyRule::Required);
+        let expected = "fleet.json:1:34: agents[0].address: 10.0.0.7 is not a loopback address, \
+            so the link needs a key: add \"key_file\" here or in \"defaults\"; \
+            tcpmon-manager keygen makes a key\n";
+        assert_eq!(text, expected);
+        let (text, _) = checked(Some(fleet), KeyRule::Waived);
+        assert_eq!(text, "fleet.json: ok: 1 agent, 0 targets\n");
+    }
+
+    #[test]
     fn a_file_that_is_not_there_is_a_problem_too() {
-        let (text, _) = checked(None);
+        let (text, _) = checked(None, KeyRule::Required);
         assert_eq!(text, "fleet.json: no such file or directory\n");
     }
 }

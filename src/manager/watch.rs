@@ -15,7 +15,7 @@ use super::{fleet_path, live, load, need_fleet_path, options, status, write_out}
 use crate::bell::Bell;
 use crate::cli::{Args, Fail};
 use crate::clock;
-use crate::config::Fleet;
+use crate::config::{Fleet, KeyRule};
 use crate::error::{Context, Error, Result};
 use crate::model::{Epoch, Mono, Name};
 use crate::record::Record;
@@ -52,7 +52,8 @@ pub(super) fn main(args: Args) -> std::result::Result<ExitCode, Fail> {
 
 /// The live view of what another process monitors.
 fn follow(data: &Path, path: &Path) -> Result<()> {
-    let fleet = read_fleet(path).map_err(|problems| Error::new(problems.join("\n")))?;
+    let fleet =
+        read_fleet(path, KeyRule::Waived).map_err(|problems| Error::new(problems.join("\n")))?;
     let follower = Arc::new(Follower {
         data: data.to_path_buf(),
         board: Mutex::new(Board::new()),

@@ -169,7 +169,7 @@ fn remove_target(manager: &dyn Running, talk: &mut Talk<'_>) -> Answer<()> {
 }
 
 fn add_agent(manager: &dyn Running, talk: &mut Talk<'_>) -> Answer<()> {
-    match entry::agent(talk, &manager.fleet(), None)? {
+    match entry::agent(talk, &manager.fleet(), None, manager.key_rule())? {
         Some(new) => apply(manager, talk, |fleet| fleet.agents.push(new)),
         None => Err(Stop::Back),
     }
@@ -179,7 +179,7 @@ fn add_agent(manager: &dyn Running, talk: &mut Talk<'_>) -> Answer<()> {
 fn change_agent(manager: &dyn Running, talk: &mut Talk<'_>) -> Answer<()> {
     let fleet = manager.fleet();
     let old = pick(talk, "agent", &fleet.agents, |a| &a.name)?;
-    match entry::agent(talk, &fleet, Some(&old))? {
+    match entry::agent(talk, &fleet, Some(&old), manager.key_rule())? {
         Some(new) => apply(manager, talk, |fleet| {
             let lists = fleet.targets.iter_mut().filter_map(|t| t.agents.as_mut());
             for name in lists.flatten().filter(|name| **name == old.name) {

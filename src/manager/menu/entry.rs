@@ -9,14 +9,18 @@ use std::time::Duration;
 use super::ask::{Answer, Talk};
 use super::tables::list;
 use crate::config::{
-    Defaults, Fleet, FleetAgent, FleetTarget, INTERVAL_DEFAULT, RETRIES_DEFAULT, TIMEOUT_DEFAULT,
-    check_interval, check_retries, check_timeout,
+    Defaults, Fleet, FleetAgent, FleetTarget, INTERVAL_DEFAULT, KeyRule, RETRIES_DEFAULT,
+    TIMEOUT_DEFAULT, check_interval, check_key_file, check_retries, check_timeout, key_needed,
 };
 use crate::model::Name;
 use crate::units::{HostPort, duration_text};
 
 /// Where an agent listens unless told otherwise.
 const AGENT_ADDRESS: &str = "127.0.0.1:65432";
+/// The answer that stands for the address of an agent that dials in: no address is without a port.
+const DIALS_IN: &str = "in";
+/// The answer that says there is no key file.
+const NONE: &str = "none";
 /// The answer that leaves a value to the defaults.
 const DEFAULT: &str = "default";
 /// The answer that has every agent probe a target.
@@ -27,24 +31,30 @@ pub(super) fn agent(
     talk: &mut Talk<'_>,
     fleet: &Fleet,
     old: Option<&FleetAgent>,
+    rule: KeyRule,
 ) -> Answer<Option<FleetAgent>> {
     let taken = |name: &Name| fleet.agents.iter().any(|a| a.name == *name);
     let Some(name) = name(talk, "agent", taken, old.map(|a| &a.name))? else {
         return Ok(None);
     };
-    let holder = |address: &HostPort| {
-        let others = fleet.agents.iter().filter(|a| Some(*a) != old);
-        let text = address.to_string();
-        let same = |a: &&FleetAgent| a.address.to_string().eq_ignore_ascii_case(&text);
-        others.into_iter().find(same).map(|a| a.name.clone())
+    let address = way(talk, fleet, old)?;
+    let own = old.and_then(|a| a.key_file.clone());
+    let usual = fleet.defaults.key_file.clone();
+    let local = address.as_ref().is_some_and(HostPort::is_loopback);
+    let key_file = match &address {
+        // Where nothing has to do with keys, they are not spoken of.
+        Some(_) if local && own.is_none() && usual.is_none() => None,
+        Some(address) if !local && rule == KeyRule::Required => {
+            let reason = key_needed(address) + "; tcpmon-manager keygen makes one";
+            key_file(talk, own, usual, Some(reason))?
+        }
+        _ => key_file(talk, own, usual, None)?,
     };
-    let usual = || AGENT_ADDRESS.parse().ok().filter(|a| holder(a).is_none());
-    let default = old.map(|a| a.address.clone()).or_else(usual);
-    let address = address(talk, default, |address| match holder(&address) {
-        Some(holder) => Err(format!("agent {holder} has that address already")),
-        None => Ok(address),
-    })?;
-    Ok(Some(FleetAgent { name, address }))
+    Ok(Some(FleetAgent {
+        name,
+        address,
+        key_file,
+    }))
 }
 
 /// Asks for a target; `None` when the name is left empty.
@@ -57,7 +67,7 @@ pub(super) fn target(
     let Some(name) = name(talk, "target", taken, old.map(|t| &t.name))? else {
         return Ok(None);
     };
-    let address = address(talk, old.map(|t| t.address.clone()), Ok)?;
+    let address = address(talk, old.map(|t| &t.address))?;
     // A target that leaves everything to the defaults shows what those are.
     let mut new = FleetTarget {
         name,
@@ -88,6 +98,7 @@ pub(super) fn defaults(talk: &mut Talk<'_>, old: &Defaults) -> Answer<Defaults> 
         interval: own,
         timeout: timeout(talk, old.timeout, TIMEOUT_DEFAULT.min(every), every)?,
         retries: retries(talk, old.retries, RETRIES_DEFAULT)?,
+        key_file: key_file(talk, old.key_file.clone(), None, None)?,
     })
 }
 
@@ -111,13 +122,67 @@ fn name(
     })
 }
 
-fn address(
+fn address(talk: &mut Talk<'_>, old: Option<&HostPort>) -> Answer<HostPort> {
+    let default = old.map(|address| (address.to_string(), address.clone()));
+    talk.ask("Address", default, str::parse)
+}
+
+/// Asks for an agent's address; `None` when it dials in.
+fn way(talk: &mut Talk<'_>, fleet: &Fleet, old: Option<&FleetAgent>) -> Answer<Option<HostPort>> {
+    let holder = |address: &HostPort| {
+        let text = address.to_string();
+        let same = |a: &HostPort| a.to_string().eq_ignore_ascii_case(&text);
+        let mut others = fleet.agents.iter().filter(|a| Some(*a) != old);
+        others.find(|a| a.address.as_ref().is_some_and(same))
+    };
+    let usual = || AGENT_ADDRESS.parse().ok().filter(|a| holder(a).is_none());
+    let default = match old {
+        Some(old) => Some(old.address.clone()),
+        None => usual().map(Some),
+    };
+    let shown = |address: &Option<HostPort>| match address {
+        Some(address) => address.to_string(),
+        None => DIALS_IN.to_string(),
+    };
+    let default = default.map(|address| (shown(&address), address));
+    let prompt = format!("Address, or \"{DIALS_IN}\" if it dials in");
+    talk.ask(&prompt, default, |text| {
+        if text == DIALS_IN {
+            return Ok(None);
+        }
+        let address = text.parse()?;
+        match holder(&address) {
+            Some(holder) => Err(format!("agent {} has that address already", holder.name)),
+            None => Ok(Some(address)),
+        }
+    })
+}
+
+/// Asks for a key file: `own` is the one that holds now, `usual` the one of the defaults.
+/// Where there is neither and one is `needed`, it is asked for until it is given.
+fn key_file(
     talk: &mut Talk<'_>,
-    default: Option<HostPort>,
-    check: impl Fn(HostPort) -> Result<HostPort, String>,
-) -> Answer<HostPort> {
-    let default = default.map(|address| (address.to_string(), address));
-    talk.ask("Address", default, |text| check(text.parse()?))
+    own: Option<String>,
+    usual: Option<String>,
+    needed: Option<String>,
+) -> Answer<Option<String>> {
+    let needed = needed.filter(|_| usual.is_none());
+    let none = if usual.is_some() { DEFAULT } else { NONE };
+    let prompt = match (&own, &usual, &needed) {
+        (Some(_), Some(usual), _) => format!("Key file (\"{DEFAULT}\" is {usual})"),
+        (Some(_), None, None) => format!("Key file, or {NONE}"),
+        _ => "Key file".to_string(),
+    };
+    let shown = own.clone().or(usual);
+    let default = match &needed {
+        Some(_) if own.is_none() => None,
+        _ => Some((shown.unwrap_or_else(|| NONE.to_string()), own)),
+    };
+    talk.ask(&prompt, default, |text| match &needed {
+        Some(reason) if text.is_empty() || text == none => Err(reason.clone()),
+        None if text == none => Ok(None),
+        _ => check_key_file(text).map(|text| Some(text.to_string())),
+    })
 }
 
 fn interval(
@@ -208,12 +273,13 @@ fn parse_agents(fleet: &Fleet, text: &str) -> Result<Option<Vec<Name>>, String> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::parse_fleet;
+    use crate::config::{KeyRule, parse_fleet};
 
     #[test]
     fn agents_are_named_in_any_way_that_is_clear() {
         let fleet = parse_fleet(
             br#"{"agents": [{"name": "a", "address": "h:1"}, {"name": "b", "address": "h:2"}]}"#,
+            KeyRule::Waived,
         )
         .unwrap();
         for (text, expected) in [

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::Path;
 
-use crate::config::{Fleet, FleetTarget};
+use crate::config::{Fleet, FleetAgent, FleetTarget};
 use crate::manager::board::{AgentRow, Link, Snapshot};
 use crate::model::Name;
 use crate::text;
-use crate::units::{count_text, duration_text};
+use crate::units::{HostPort, count_text, duration_text};
 
 /// Widest cell of a table, save in its last column.
 const CELL_WIDTH_MAX: usize = 32;
@@ -25,7 +25,11 @@ const TOLD_MAX: usize = 10;
 /// Said of an agent that there was no time to connect to yet.
 const NOT_REACHED: &str = "pending, not reached yet";
 
-/// The fleet's agents: where they are, and what is applied there.
+/// What stands in the place of the address of an agent that has none.
+const DIALS_IN: &str = "dials in";
+
+/// The fleet's agents: where they are, and what is applied there. Key files have a column
+/// where there are any; in brackets the one that comes from the defaults.
 pub(super) fn agents(fleet: &Fleet, rows: &[AgentRow]) -> String {
     if fleet.agents.is_empty() {
         return "There are no agents.\n".to_string();
@@ -37,13 +41,35 @@ pub(super) fn agents(fleet: &Fleet, rows: &[AgentRow]) -> String {
         let connected = link.is_some_and(|l| l.connected);
         [
             agent.name.to_string(),
-            agent.address.to_string(),
+            address(agent),
+            key_file(fleet, agent),
             if connected { "yes" } else { "no" }.to_string(),
             applied(link),
         ]
     };
-    let titles = ["AGENT", "ADDRESS", "CONNECTED", "APPLIED"];
-    table(titles, fleet.agents.len(), row)
+    let len = fleet.agents.len();
+    if fleet.key_files().is_empty() {
+        let titles = ["AGENT", "ADDRESS", "CONNECTED", "APPLIED"];
+        return table(titles, len, |i| {
+            let [name, address, _, connected, applied] = row(i);
+            [name, address, connected, applied]
+        });
+    }
+    let titles = ["AGENT", "ADDRESS", "KEY FILE", "CONNECTED", "APPLIED"];
+    table(titles, len, row)
+}
+
+fn address(agent: &FleetAgent) -> String {
+    let address = agent.address.as_ref().map(HostPort::to_string);
+    address.unwrap_or_else(|| DIALS_IN.to_string())
+}
+
+fn key_file(fleet: &Fleet, agent: &FleetAgent) -> String {
+    match (&agent.key_file, &fleet.defaults.key_file) {
+        (Some(own), _) => own.clone(),
+        (None, Some(usual)) => format!("[{usual}]"),
+        (None, None) => "none".to_string(),
+    }
 }
 
 /// The fleet's targets with the values in force; in brackets what comes from the defaults.
@@ -195,7 +221,7 @@ fn table<const N: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::parse_fleet;
+    use crate::config::{KeyRule, parse_fleet};
 
     fn row(name: &str, link: Option<Link>) -> AgentRow {
         let name = name.parse().unwrap();
@@ -264,7 +290,7 @@ mod tests {
         let text = format!(
             r#"{{"agents": [{{"name": "{long}", "address": "h:1"}}, {{"name": "b", "address": "h:2"}}]}}"#
         );
-        let fleet = parse_fleet(text.as_bytes()).unwrap();
+        let fleet = parse_fleet(text.as_bytes(), KeyRule::Waived).unwrap();
         let mut bad = link();
         bad.rejected = Some("\x1b[2J".to_string());
         let got = agents(&fleet, &[row("b", Some(bad))]);

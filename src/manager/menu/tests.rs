@@ -7,7 +7,7 @@ use std::fs;
 use tempfile::TempDir;
 
 use super::*;
-use crate::config::parse_fleet;
+use crate::config::{KeyRule, parse_fleet};
 use crate::error::Context;
 use crate::manager::board::Link;
 use crate::model::{Name, Wall};
@@ -25,6 +25,7 @@ struct State {
 /// it is told; all others apply.
 #[derive(Default)]
 struct Fake {
+    insecure: bool,
     state: Mutex<State>,
     board: Mutex<Board>,
     bell: Bell,
@@ -41,7 +42,10 @@ impl Fake {
         for agent in &fleet.agents {
             let name = agent.name.as_str();
             let (away, refuses) = (name == "attic", name == "cellar");
-            let trouble = format!("connect to {}: timed out after 3s", agent.address);
+            let trouble = match &agent.address {
+                Some(address) => format!("connect to {address}: timed out after 3s"),
+                None => "not seen yet".to_string(),
+            };
             let link = Link {
                 connected: !away,
                 pending: away,
@@ -69,11 +73,18 @@ impl Running for Fake {
         self.state.lock().unwrap().unsaved
     }
 
+    fn key_rule(&self) -> KeyRule {
+        match self.insecure {
+            true => KeyRule::Waived,
+            false => KeyRule::Required,
+        }
+    }
+
     fn load(&self, path: &Path) -> std::result::Result<(), Vec<String>> {
         let text = fs::read(path).context(|| format!("read {}", path.display()));
         let text = text.map_err(|error| vec![error.to_string()])?;
         let shown = path.display();
-        let fleet = parse_fleet(&text).map_err(|problems| -> Vec<String> {
+        let fleet = parse_fleet(&text, self.key_rule()).map_err(|problems| -> Vec<String> {
             problems.iter().map(|p| format!("{shown}:{p}")).collect()
         })?;
         self.put(fleet);
@@ -83,7 +94,7 @@ impl Running for Fake {
     }
 
     fn change(&self, fleet: Fleet) -> std::result::Result<(), Vec<String>> {
-        let problems = fleet.problems();
+        let problems = fleet.problems(self.key_rule());
         if !problems.is_empty() {
             return Err(problems.iter().map(|p| p.to_string()).collect());
         }
@@ -144,8 +155,9 @@ fn files_of(dir: &Path) -> Vec<(String, String)> {
     files
 }
 
-/// What is said when these answers are given, and the files that were written.
-fn transcript(answers: &str) -> (String, Vec<(String, String)>) {
+/// What is said when these answers are given, and the files that were written. Scripts
+/// called `insecure-…` talk to a manager that asks for no keys.
+fn transcript(script: &Path, answers: &str) -> (String, Vec<(String, String)>) {
     let dir = TempDir::new().unwrap();
     let start = files_of(&data().join("start"));
     for (name, text) in &start {
@@ -154,7 +166,12 @@ fn transcript(answers: &str) -> (String, Vec<(String, String)>) {
     let place = dir.path().display().to_string();
     let input = answers.replace("DIR", &place).into_bytes();
     let lines = Lines::of(io::Cursor::new(input)).unwrap();
-    let (manager, mut out) = (Fake::default(), Vec::new());
+    let name = script.file_name().unwrap().to_string_lossy();
+    let manager = Fake {
+        insecure: name.starts_with("insecure-"),
+        ..Fake::default()
+    };
+    let mut out = Vec::new();
     let mut talk = Talk {
         lines: &lines,
         out: &mut out,
@@ -183,7 +200,7 @@ fn scripts() -> Vec<(PathBuf, String)> {
 #[test]
 fn conversations_go_as_written() {
     for (path, answers) in scripts() {
-        let (mut got, written) = transcript(&answers);
+        let (mut got, written) = transcript(&path, &answers);
         for (name, text) in written {
             got += &format!("\n--- DIR/{name}\n{text}");
         }
@@ -200,11 +217,11 @@ fn conversations_go_as_written() {
 #[test]
 fn the_end_of_input_stops_every_conversation_and_saves_nothing() {
     for (path, answers) in scripts() {
-        let (whole, _) = transcript(&answers);
+        let (whole, _) = transcript(&path, &answers);
         let mut before = Vec::new();
         let lines: Vec<&str> = answers.split_inclusive('\n').collect();
         for count in 0..lines.len() {
-            let (got, written) = transcript(&lines[..count].concat());
+            let (got, written) = transcript(&path, &lines[..count].concat());
             let place = format!("{} after {count} lines:\n{got}", path.display());
             let unsaved = got.ends_with(" were not saved.\n");
             let said = match unsaved {

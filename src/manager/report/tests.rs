@@ -1,7 +1,7 @@
 //! Reports over histories whose truth is known.
 
 use super::*;
-use crate::config::parse_fleet;
+use crate::config::{KeyRule, parse_fleet};
 use crate::manager::replay::tests::made::{
     self, NOW, ONE_SEGMENT, Writing, ago, began, called, ended, epoch, result, save, start,
 };
@@ -19,7 +19,7 @@ fn fleet() -> Fleet {
       "targets": [
         {"name":"web","address":"w:80","interval":"10s"},
         {"name":"db","address":"d:5432","interval":"10s","agents":["attic"]}]}"#;
-    parse_fleet(text.as_bytes()).unwrap()
+    parse_fleet(text.as_bytes(), KeyRule::Waived).unwrap()
 }
 
 fn history(data: &Path, id: u64, agent: &str) -> Writing {

@@ -1,7 +1,7 @@
 //! The status out of data directories as a running, a stopped and a busy manager leave them.
 
 use super::*;
-use crate::config::parse_fleet;
+use crate::config::{KeyRule, parse_fleet};
 use crate::manager::board::State;
 use crate::manager::replay::tests::made::{
     self, NOW, ONE_SEGMENT, Writing, ago, announced, called, epoch, name, result, save,
@@ -20,7 +20,7 @@ fn fleet() -> Fleet {
       "targets": [
         {"name":"web","address":"w:80","interval":"10s"},
         {"name":"db","address":"d:5432","interval":"10s","agents":["attic"]}]}"#;
-    parse_fleet(text.as_bytes()).unwrap()
+    parse_fleet(text.as_bytes(), KeyRule::Waived).unwrap()
 }
 
 /// A state saved two seconds ago by a manager with a standing link.
