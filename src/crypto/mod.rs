@@ -18,13 +18,17 @@
 //!
 //! Where these matter, let WireGuard or SSH carry the link.
 
+mod aead;
+mod chacha20;
 mod hkdf;
 mod hmac;
+mod poly1305;
 mod same;
 mod sha256;
 #[cfg(test)]
 mod vectors;
 
+pub use aead::{TEXT_LEN_MAX, open, seal};
 pub use hkdf::{EXPAND_LEN_MAX, hkdf_expand, hkdf_extract};
 pub use hmac::hmac_sha256;
 pub use same::same;
