@@ -19,6 +19,7 @@
 //! Where these matter, let WireGuard or SSH carry the link.
 
 mod aead;
+mod base64;
 mod chacha20;
 mod hkdf;
 mod hmac;
@@ -29,6 +30,7 @@ mod sha256;
 mod vectors;
 
 pub use aead::{TEXT_LEN_MAX, open, seal};
+pub use base64::{base64_decode, base64_encode};
 pub use hkdf::{EXPAND_LEN_MAX, hkdf_expand, hkdf_extract};
 pub use hmac::hmac_sha256;
 pub use same::same;
