@@ -1,7 +1,8 @@
-//! SHA-256 (FIPS 180-4, sections 4.1.2, 4.2.2, 5 and 6.2). For naming contents;
-//! nothing here is secret, so nothing is written to run in constant time.
+//! SHA-256 (FIPS 180-4, sections 4.1.2, 4.2.2, 5 and 6.2). Names contents, and
+//! digests secrets for HMAC: no branch and no index depends on what is digested,
+//! only on its length.
 
-const BLOCK_LEN: usize = 64;
+pub(super) const BLOCK_LEN: usize = 64;
 /// Bytes at the end of the last block that hold the message's length in bits.
 const LENGTH_LEN: usize = 8;
 
@@ -24,12 +25,24 @@ const ROUND: [u32; 64] = [
 
 /// The SHA-256 digest of `message`.
 pub fn sha256(message: &[u8]) -> [u8; 32] {
+    digest(INITIAL, 0, message)
+}
+
+/// The digest of `block` with `message` behind it.
+pub(super) fn sha256_after(block: &[u8; BLOCK_LEN], message: &[u8]) -> [u8; 32] {
     let mut state = INITIAL;
+    compress(&mut state, block);
+    digest(state, BLOCK_LEN, message)
+}
+
+/// The digest of what brought the initial state to `state`, whole blocks of
+/// `before` bytes, with `message` behind it.
+fn digest(mut state: [u32; 8], before: usize, message: &[u8]) -> [u8; 32] {
     let mut blocks = message.chunks_exact(BLOCK_LEN);
     for block in &mut blocks {
         compress(&mut state, block);
     }
-    let (tail, tail_len) = pad(blocks.remainder(), message.len());
+    let (tail, tail_len) = pad(blocks.remainder(), before as u64 + message.len() as u64);
     for block in tail[..tail_len].chunks_exact(BLOCK_LEN) {
         compress(&mut state, block);
     }
@@ -42,13 +55,13 @@ pub fn sha256(message: &[u8]) -> [u8; 32] {
 
 /// The last one or two blocks: what is left of the message, a one bit, zeros, and
 /// the length in bits. Gives the blocks and how many of their bytes count.
-fn pad(rest: &[u8], message_len: usize) -> ([u8; 2 * BLOCK_LEN], usize) {
+fn pad(rest: &[u8], message_len: u64) -> ([u8; 2 * BLOCK_LEN], usize) {
     let mut tail = [0; 2 * BLOCK_LEN];
     tail[..rest.len()].copy_from_slice(rest);
     tail[rest.len()] = 0x80;
     let blocks = 1 + usize::from(rest.len() + 1 + LENGTH_LEN > BLOCK_LEN);
     let end = blocks * BLOCK_LEN;
-    let bits = (message_len as u64).wrapping_mul(8);
+    let bits = message_len.wrapping_mul(8);
     tail[end - LENGTH_LEN..end].copy_from_slice(&bits.to_be_bytes());
     (tail, end)
 }
@@ -96,7 +109,18 @@ mod tests {
     use super::*;
 
     fn hex(message: &[u8]) -> String {
-        sha256(message).iter().map(|b| format!("{b:02x}")).collect()
+        super::super::vectors::hex(&sha256(message))
+    }
+
+    /// A first block apart, as HMAC has it, makes no difference.
+    #[test]
+    fn a_block_before_the_message_counts_as_its_start() {
+        let whole: Vec<u8> = (0..300).map(|i: u32| (i % 251) as u8).collect();
+        let block: &[u8; BLOCK_LEN] = whole[..BLOCK_LEN].try_into().unwrap();
+        for end in BLOCK_LEN..whole.len() {
+            let digest = sha256_after(block, &whole[BLOCK_LEN..end]);
+            assert_eq!(digest, sha256(&whole[..end]), "{end}");
+        }
     }
 
     /// NIST's examples for FIPS 180-4: one block, one and a half, two; and the empty message.
