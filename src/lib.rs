@@ -5,10 +5,10 @@
 //!
 //! ```text
 //! ground    error  text  json  units  crc32  crypto
-//! model     model  record  config
+//! model     model  key  record  config
 //! logic     schedule  health  stats
 //! protocol  proto
-//! edges     clock  bell  files  log  cli  net  journal  probe  term
+//! edges     clock  bell  files  log  cli  net  channel  journal  probe  term
 //! programs  server  agent  manager
 //! ```
 #![forbid(unsafe_code)]
@@ -21,6 +21,7 @@ pub mod text;
 pub mod units;
 
 pub mod config;
+pub mod key;
 pub mod model;
 pub mod record;
 
@@ -30,6 +31,7 @@ pub mod stats;
 pub mod proto;
 
 pub mod bell;
+pub mod channel;
 pub mod cli;
 pub mod clock;
 pub mod files;

@@ -90,6 +90,8 @@ hex64! {
     Epoch;
     /// What a configuration says: the first 64 bits of its SHA-256.
     ContentHash;
+    /// Names a pre-shared key without telling it.
+    KeyId;
 }
 
 fn parse_hex(text: &str) -> Result<u64, String> {

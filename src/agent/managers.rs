@@ -4,7 +4,8 @@
 //! when it connects, and until then counts as having nothing, so nothing it may
 //! still need is deleted. One manager has one session: a newer connection of the
 //! same process replaces the old one, another process with the same id is refused
-//! while the first is alive.
+//! while the first is alive; so is a key of lesser rights, which could otherwise
+//! acknowledge in its name.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,8 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::json;
-use crate::model::{Epoch, Id, Mono, Name};
+use crate::key::{Key, Rights};
+use crate::model::{Epoch, Id, KeyId, Mono, Name};
 use crate::proto::{Hello, SILENCE_MAX_S};
 
 /// Most managers that records are kept for.
@@ -22,6 +24,8 @@ const FILE_BYTES_MAX: usize = 64 * 1024;
 struct Known {
     id: Id,
     name: Name,
+    /// What its key may do; everything without keys.
+    rights: Rights,
     /// The last number of each epoch that is safely with this manager.
     cursors: HashMap<Epoch, u64>,
     session: Option<Session>,
@@ -30,6 +34,7 @@ struct Known {
 struct Session {
     serial: u64,
     instance: Id,
+    key: Option<KeyId>,
     heard: Mono,
 }
 
@@ -38,6 +43,8 @@ pub struct Managers {
     path: PathBuf,
     known: Vec<Known>,
     serial: u64,
+    /// Sessions that were ended from here and have not left yet, with the reason.
+    ended: HashMap<u64, &'static str>,
 }
 
 /// How a hello was taken.
@@ -66,19 +73,28 @@ impl Managers {
             path,
             known,
             serial: 0,
+            ended: HashMap::new(),
         })
     }
 
-    /// Takes or refuses a manager that says hello.
-    pub fn admit(&mut self, hello: &Hello, now: Mono) -> Admission {
+    /// Takes or refuses a manager that has greeted under `key`.
+    pub fn admit(&mut self, hello: &Hello, key: Option<&Key>, now: Mono) -> Admission {
+        let rights = key.map_or(Rights::Own, Key::rights);
         let at = match self.known.iter().position(|k| k.id == hello.id) {
             Some(at) => at,
-            None => match self.learn(hello) {
+            None => match self.learn(hello, rights) {
                 Ok(at) => at,
                 Err(text) => return Admission::Refused(text),
             },
         };
         let known = &mut self.known[at];
+        if rights < known.rights {
+            let name = &known.name;
+            return Admission::Refused(format!(
+                "manager {name} ({}) is known with a key that may configure, and this key may only read; --forget {name} on the agent makes room",
+                hello.id
+            ));
+        }
         let silent = |s: &Session| now.since(s.heard).as_secs() >= SILENCE_MAX_S;
         if let Some(session) = &known.session {
             if session.instance != hello.instance && !silent(session) {
@@ -93,21 +109,26 @@ impl Managers {
         let session = Session {
             serial: self.serial,
             instance: hello.instance,
+            key: key.map(Key::id),
             heard: now,
         };
-        let replaced = known.session.replace(session);
-        let renamed = known.name != hello.name;
+        let replaces = known.session.replace(session).map(|s| s.serial);
+        let changed = known.name != hello.name || known.rights != rights;
         known.name = hello.name.clone();
-        if renamed {
+        known.rights = rights;
+        if let Some(serial) = replaces {
+            self.ended.insert(serial, "replaced by a newer connection");
+        }
+        if changed {
             self.save_or_log();
         }
         Admission::Admitted {
             serial: self.serial,
-            replaces: replaced.map(|s| s.serial),
+            replaces,
         }
     }
 
-    fn learn(&mut self, hello: &Hello) -> std::result::Result<usize, String> {
+    fn learn(&mut self, hello: &Hello, rights: Rights) -> std::result::Result<usize, String> {
         if self.known.len() >= MANAGERS_MAX {
             return Err(format!(
                 "{MANAGERS_MAX} managers are known already; --forget NAME on the agent makes room"
@@ -116,6 +137,7 @@ impl Managers {
         self.known.push(Known {
             id: hello.id,
             name: hello.name.clone(),
+            rights,
             cursors: HashMap::new(),
             session: None,
         });
@@ -133,8 +155,28 @@ impl Managers {
         }
     }
 
-    /// Ends a session, unless another has replaced it.
+    /// Ends every session whose key is not among these; whether there was one.
+    pub fn end_without(&mut self, keys: &[Key]) -> bool {
+        let ids: Vec<KeyId> = keys.iter().map(Key::id).collect();
+        let gone = |s: &mut Session| s.key.is_some_and(|id| !ids.contains(&id));
+        let mut any = false;
+        for known in &mut self.known {
+            if let Some(session) = known.session.take_if(gone) {
+                self.ended.insert(session.serial, "its key was removed");
+                any = true;
+            }
+        }
+        any
+    }
+
+    /// Why a session is over, when it was ended from here.
+    pub fn ended(&self, serial: u64) -> Option<&'static str> {
+        self.ended.get(&serial).copied()
+    }
+
+    /// Notes that a session has ended.
     pub fn left(&mut self, serial: u64) {
+        self.ended.remove(&serial);
         for known in &mut self.known {
             if known.session_mut(serial).is_some() {
                 known.session = None;
@@ -182,7 +224,15 @@ impl Managers {
                 Error::new(format!("forget manager {name}: no such manager; {known}"))
             })?;
         let gone = self.known.remove(at);
-        self.save().inspect_err(|_| self.known.insert(at, gone))
+        if let Err(error) = self.save() {
+            self.known.insert(at, gone);
+            return Err(error);
+        }
+        if let Some(session) = gone.session {
+            self.ended
+                .insert(session.serial, "its manager was forgotten");
+        }
+        Ok(())
     }
 
     fn save_or_log(&self) {
@@ -197,7 +247,8 @@ impl Managers {
             for known in &self.known {
                 a.object(|o| {
                     o.str("id", &known.id.to_string())
-                        .str("name", known.name.as_str());
+                        .str("name", known.name.as_str())
+                        .str("rights", known.rights.as_str());
                 });
             }
         });
@@ -218,6 +269,10 @@ fn parse(bytes: &[u8]) -> Option<Vec<Known>> {
         Some(Known {
             id: v.get("id")?.str()?.parse().ok()?,
             name: v.get("name")?.str()?.parse().ok()?,
+            rights: match v.get("rights") {
+                Some(rights) => rights.str()?.parse().ok()?,
+                None => Rights::Own,
+            },
             cursors: HashMap::new(),
             session: None,
         })
@@ -229,17 +284,24 @@ fn parse(bytes: &[u8]) -> Option<Vec<Known>> {
 mod tests {
     use super::*;
     use crate::model::Wall;
-    use crate::proto::{Role, VERSION};
+    use crate::proto::{Role, Side, VERSION};
 
     fn hello(id: u64, instance: u64) -> Hello {
         Hello {
             version: VERSION,
             role: Role::Manager,
+            side: Side::Dialler,
             id: Id(id),
             name: format!("m{id}").parse().unwrap(),
             instance: Id(instance),
             at: Wall(0),
+            expects: None,
+            auth: None,
         }
+    }
+
+    fn key(byte: u8, rights: Rights) -> Key {
+        Key::master([byte; 32], rights)
     }
 
     fn serial(admission: Admission) -> u64 {
@@ -255,8 +317,8 @@ mod tests {
     fn a_newer_connection_replaces_another_process_waits() {
         let dir = tempfile::tempdir().unwrap();
         let mut managers = Managers::open(dir.path()).unwrap();
-        let first = serial(managers.admit(&hello(1, 10), Mono(0)));
-        let second = managers.admit(&hello(1, 10), Mono(S));
+        let first = serial(managers.admit(&hello(1, 10), None, Mono(0)));
+        let second = managers.admit(&hello(1, 10), None, Mono(S));
         assert_eq!(
             second,
             Admission::Admitted {
@@ -268,16 +330,16 @@ mod tests {
         managers.left(first);
         managers.heard(first + 1, Mono(20 * S));
         assert!(matches!(
-            managers.admit(&hello(1, 11), Mono(49 * S)),
+            managers.admit(&hello(1, 11), None, Mono(49 * S)),
             Admission::Refused(_)
         ));
         assert!(matches!(
-            managers.admit(&hello(1, 11), Mono(50 * S)),
+            managers.admit(&hello(1, 11), None, Mono(50 * S)),
             Admission::Admitted { .. }
         ));
         managers.left(first + 2);
         assert!(matches!(
-            managers.admit(&hello(1, 12), Mono(51 * S)),
+            managers.admit(&hello(1, 12), None, Mono(51 * S)),
             Admission::Admitted { .. }
         ));
     }
@@ -287,16 +349,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut managers = Managers::open(dir.path()).unwrap();
         assert_eq!(managers.floor(Epoch(1)), 0);
-        let a = serial(managers.admit(&hello(1, 10), Mono(0)));
+        let a = serial(managers.admit(&hello(1, 10), None, Mono(0)));
         managers.reached(a, Epoch(1), 50);
         assert_eq!(managers.floor(Epoch(1)), 50);
-        let b = serial(managers.admit(&hello(2, 20), Mono(0)));
+        let b = serial(managers.admit(&hello(2, 20), None, Mono(0)));
         assert_eq!(managers.floor(Epoch(1)), 0);
         managers.reached(b, Epoch(1), 70);
         managers.reached(a, Epoch(1), 40);
         assert_eq!(managers.floor(Epoch(1)), 50);
         let mut again = Managers::open(dir.path()).unwrap();
-        let a = serial(again.admit(&hello(1, 11), Mono(0)));
+        let a = serial(again.admit(&hello(1, 11), None, Mono(0)));
         again.reached(a, Epoch(1), 90);
         assert_eq!(again.floor(Epoch(1)), 0);
         again.forget(&"m2".parse().unwrap()).unwrap();
@@ -309,16 +371,52 @@ mod tests {
     }
 
     #[test]
+    fn a_session_ends_with_its_key_and_the_reason_is_kept_until_it_has_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut managers = Managers::open(dir.path()).unwrap();
+        let (old, new) = (key(1, Rights::Own), key(2, Rights::Own));
+        let first = serial(managers.admit(&hello(1, 10), Some(&old), Mono(0)));
+        let second = serial(managers.admit(&hello(2, 20), Some(&new), Mono(0)));
+        assert!(!managers.end_without(&[old.clone(), new.clone()]));
+        assert!(managers.end_without(&[new]));
+        assert!(!managers.is_current(first) && managers.is_current(second));
+        assert_eq!(managers.ended(first), Some("its key was removed"));
+        managers.left(first);
+        assert_eq!(managers.ended(first), None);
+        managers.forget(&"m2".parse().unwrap()).unwrap();
+        assert_eq!(managers.ended(second), Some("its manager was forgotten"));
+    }
+
+    #[test]
+    fn a_key_that_may_only_read_cannot_pose_as_a_manager_that_may_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut managers = Managers::open(dir.path()).unwrap();
+        let (own, read) = (key(1, Rights::Own), key(2, Rights::Read));
+        let main = serial(managers.admit(&hello(1, 10), Some(&own), Mono(0)));
+        serial(managers.admit(&hello(2, 20), Some(&read), Mono(0)));
+        managers.left(main);
+        let mut again = Managers::open(dir.path()).unwrap();
+        for managers in [&mut managers, &mut again] {
+            let posing = managers.admit(&hello(1, 66), Some(&read), Mono(60 * S));
+            assert!(matches!(posing, Admission::Refused(_)));
+            serial(managers.admit(&hello(1, 11), Some(&own), Mono(60 * S)));
+        }
+        again.forget(&"m1".parse().unwrap()).unwrap();
+        serial(again.admit(&hello(1, 12), Some(&read), Mono(90 * S)));
+        serial(again.admit(&hello(2, 21), Some(&own), Mono(90 * S)));
+    }
+
+    #[test]
     fn no_more_than_eight_are_known() {
         let dir = tempfile::tempdir().unwrap();
         let mut managers = Managers::open(dir.path()).unwrap();
         for id in 0..8 {
-            serial(managers.admit(&hello(id, id), Mono(0)));
+            serial(managers.admit(&hello(id, id), None, Mono(0)));
         }
         assert!(matches!(
-            managers.admit(&hello(9, 9), Mono(0)),
+            managers.admit(&hello(9, 9), None, Mono(0)),
             Admission::Refused(_)
         ));
-        serial(managers.admit(&hello(3, 3), Mono(0)));
+        serial(managers.admit(&hello(3, 3), None, Mono(0)));
     }
 }

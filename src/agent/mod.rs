@@ -6,7 +6,9 @@
 
 mod control;
 mod host;
+mod keys;
 mod managers;
+mod outward;
 mod prober;
 mod recorder;
 mod session;
@@ -15,7 +17,7 @@ mod spool;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -30,8 +32,9 @@ use crate::model::{Id, Name};
 use crate::net::listen::{self, Gate, Stop};
 use crate::net::resolve::Resolver;
 use crate::record::Body;
-use crate::units::{parse_size, size_text};
+use crate::units::{HostPort, parse_size, size_text};
 
+use keys::Keys;
 use managers::Managers;
 use prober::Prober;
 use recorder::Recorder;
@@ -51,7 +54,8 @@ const PROGRAM: Program = Program {
     name: "tcpmon-agent",
     about: "Probes TCP services as its managers say, keeps every result until they have it.",
     usage: &[
-        "tcpmon-agent [--listen ADDR] [--name NAME] [--data DIR] [options]",
+        "tcpmon-agent [--listen ADDR] [--key-file FILE] [--data DIR] [options]",
+        "tcpmon-agent --manager HOST:PORT [--key-file FILE] [--data DIR] [options]",
         "tcpmon-agent --forget NAME [--data DIR]",
     ],
     opts: &[
@@ -59,14 +63,28 @@ const PROGRAM: Program = Program {
             name: "--listen",
             value: "ADDR",
             default: LISTEN_DEFAULT,
-            help: "IP:PORT to listen on for managers; port 0 picks a free one",
+            help: "IP:PORT to listen on for managers; port 0 picks a free one; with --manager only when given",
             repeat: false,
+        },
+        Opt {
+            name: "--manager",
+            value: "HOST:PORT",
+            default: "",
+            help: "dial this manager, instead of listening or beside it; repeatable",
+            repeat: true,
+        },
+        Opt {
+            name: "--key-file",
+            value: "FILE",
+            default: "",
+            help: "a manager's key, as tcpmon-manager keygen --agent makes it; links are then sealed, and only who has a key gets in; repeatable, one for each manager",
+            repeat: true,
         },
         Opt {
             name: "--name",
             value: "NAME",
             default: "the host's name",
-            help: "what the agent calls itself",
+            help: "what the agent calls itself; under a key it goes by the name in the key",
             repeat: false,
         },
         Opt {
@@ -101,7 +119,7 @@ const PROGRAM: Program = Program {
             name: "--insecure",
             value: "",
             default: "",
-            help: "allow listening beyond loopback, where anyone who connects may read and configure",
+            help: "talk beyond loopback without a key, where anyone who connects may read and configure",
             repeat: false,
         },
         Opt {
@@ -130,7 +148,10 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
 }
 
 struct Options {
-    listen: SocketAddr,
+    /// `None` when it only dials.
+    listen: Option<SocketAddr>,
+    managers: Vec<HostPort>,
+    keys: Keys,
     name: Name,
     spool_limit: u64,
     sync: SyncMode,
@@ -139,21 +160,18 @@ struct Options {
 
 impl Options {
     fn read(args: &Args) -> std::result::Result<Options, Fail> {
-        let listen = args.parsed("--listen", listen::address)?;
-        let listen = listen.unwrap_or_else(|| LISTEN_DEFAULT.parse().expect("a valid default"));
-        let insecure = args.flag("--insecure");
-        if !listen.ip().is_loopback() && !insecure {
-            return Err(Fail::Usage(format!(
-                "--listen {listen}: only loopback is allowed while links have no keys, since anyone who connects may read and configure this agent; --insecure allows it all the same"
-            )));
-        }
-        if !listen.ip().is_loopback() {
-            log::line(format_args!(
-                "--insecure: anyone who can reach {listen} may read and configure this agent"
-            ));
-        }
+        let managers = addresses(args)?;
+        let listen = match args.parsed("--listen", listen::address)? {
+            Some(addr) => Some(addr),
+            None if managers.is_empty() => Some(LISTEN_DEFAULT.parse().expect("a valid default")),
+            None => None,
+        };
+        let key_files: Vec<PathBuf> = args.all("--key-file").map(PathBuf::from).collect();
+        check_exposure(args, listen, &managers)?;
         Ok(Options {
             listen,
+            managers,
+            keys: Keys::open(key_files)?,
             name: args
                 .parsed("--name", str::parse)?
                 .unwrap_or_else(|| files::host_name("agent")),
@@ -167,6 +185,59 @@ impl Options {
                 .parsed("--max-workers", |text| cli::count(text, WORKERS_MAX))?
                 .unwrap_or(WORKERS_DEFAULT),
         })
+    }
+}
+
+fn addresses(args: &Args) -> std::result::Result<Vec<HostPort>, Fail> {
+    let mut managers: Vec<HostPort> = Vec::new();
+    for text in args.all("--manager") {
+        let address = text
+            .parse()
+            .map_err(|expected: String| cli::wrong("--manager", &expected, text))?;
+        if managers.contains(&address) {
+            return Err(Fail::Usage(format!("--manager {address}: given twice")));
+        }
+        managers.push(address);
+    }
+    match managers.len() > outward::DIALS_MAX {
+        true => Err(Fail::Usage(format!(
+            "--manager: at most {} can be dialled",
+            outward::DIALS_MAX
+        ))),
+        false => Ok(managers),
+    }
+}
+
+/// Beyond loopback a link needs a key, unless the user says that it does not.
+fn check_exposure(
+    args: &Args,
+    listen: Option<SocketAddr>,
+    managers: &[HostPort],
+) -> std::result::Result<(), Fail> {
+    let keyed = args.get("--key-file").is_some();
+    let insecure = args.flag("--insecure");
+    if keyed && insecure {
+        let text = "--insecure and --key-file: a side that has a key never talks without";
+        return Err(Fail::Usage(text.into()));
+    }
+    let listens = listen.filter(|addr| !addr.ip().is_loopback());
+    let dials = managers.iter().find(|m| !m.is_loopback());
+    let (option, exposed) = match (listens, dials) {
+        (Some(addr), _) => ("--listen", addr.to_string()),
+        (None, Some(address)) => ("--manager", address.to_string()),
+        (None, None) => return Ok(()),
+    };
+    match (keyed, insecure) {
+        (true, _) => Ok(()),
+        (false, true) => {
+            log::line(format_args!(
+                "--insecure: anyone who can reach or pose as {exposed} may read and configure this agent"
+            ));
+            Ok(())
+        }
+        (false, false) => Err(Fail::Usage(format!(
+            "{option} {exposed}: beyond loopback a link needs a key, since anyone could read and configure this agent: give --key-file (tcpmon-manager keygen --agent NAME makes one), or --insecure"
+        ))),
     }
 }
 
@@ -191,6 +262,7 @@ fn sync_mode(text: &str) -> std::result::Result<SyncMode, String> {
 /// What every part of the running agent shares.
 struct Agent {
     id: Id,
+    keys: Keys,
     name: Name,
     /// Made anew by every process.
     instance: Id,
@@ -243,26 +315,41 @@ fn forget(dir: &Path, name: &Name) -> Result<()> {
 }
 
 /// Recovers what is in `dir`, then probes and serves for ever.
-fn run(dir: &Path, options: Options) -> Result<()> {
+fn run(dir: &Path, mut options: Options) -> Result<()> {
     files::ensure_dir(dir)?;
     let _lock = files::lock(dir)?;
-    let listener = listen::bind(options.listen)?;
-    let address = listen::local_addr(&listener)?;
-    let agent = start(dir, options)?;
+    let listener = options.listen.map(listen::bind).transpose()?;
+    let managers = std::mem::take(&mut options.managers);
+    let resolver = Resolver::default();
+    let agent = start(dir, options, resolver.clone())?;
     if let Err(error) = control::listen(&agent, dir) {
         log::line(format_args!("{error}; --forget will not reach this agent"));
     }
-    cli::print(&format!("listening on {address}\n"));
+    keys::watch(&agent)?;
+    match &listener {
+        Some(listener) => {
+            let address = listen::local_addr(listener)?;
+            cli::print(&format!("listening on {address}\n"));
+        }
+        None => cli::print("not listening: dials its managers\n"),
+    }
+    for address in managers {
+        outward::start(&agent, resolver.clone(), address)?;
+    }
+    let Some(listener) = listener else {
+        loop {
+            std::thread::park();
+        }
+    };
     let gate = Gate::new(CONNECTIONS_MAX);
     let stop = Stop::new(&listener, &gate)?;
-    let serving = Arc::clone(&agent);
-    let handler = move |stream, peer| session::serve(&serving, stream, peer);
+    let handler = move |stream, peer| session::serve(&agent, stream, peer);
     listen::serve(listener, &gate, "session", handler, &stop);
-    Err(Error::new(format!("listener on {address} ended")))
+    Err(Error::new("the listener ended"))
 }
 
 /// Opens the data directory and starts probing from the last good configuration.
-fn start(dir: &Path, options: Options) -> Result<Arc<Agent>> {
+fn start(dir: &Path, options: Options, resolver: Resolver) -> Result<Arc<Agent>> {
     let id = files::own_id(dir)?;
     let bell = Arc::new(Bell::default());
     let spool_options = spool::Options {
@@ -276,11 +363,7 @@ fn start(dir: &Path, options: Options) -> Result<Arc<Agent>> {
     let version = env!("CARGO_PKG_VERSION").to_string();
     recorder.event(clock::wall(), Body::Start { alive, version });
     recorder.clock(clock::wall(), clock::mono());
-    let prober = Prober::new(
-        Resolver::default(),
-        Arc::clone(&recorder),
-        options.workers_max,
-    );
+    let prober = Prober::new(resolver, Arc::clone(&recorder), options.workers_max);
     let managers = Managers::open(dir)?;
     let (settings, targets) = Settings::open(dir);
     if let Some(revision) = settings.revision() {
@@ -292,6 +375,7 @@ fn start(dir: &Path, options: Options) -> Result<Arc<Agent>> {
     prober.replace(targets);
     Ok(Arc::new(Agent {
         id,
+        keys: options.keys,
         name: options.name,
         instance: Id(clock::random()),
         bell,

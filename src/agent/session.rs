@@ -1,6 +1,6 @@
-//! One manager's connection: the handshake, what it says, and what it is sent.
+//! One manager's session: how it is admitted, what it says, and what it is sent.
 //!
-//! The accepting thread reads; a second thread sends, so that neither direction
+//! The calling thread reads; a second thread sends, so that neither direction
 //! waits for the other. The sender goes by one order: answers and beats first,
 //! then the present (`now`), then records, a bounded batch at a time, so that a
 //! long backlog hides neither the present nor that we are alive.
@@ -12,14 +12,15 @@ use std::time::Duration;
 
 use super::Agent;
 use super::managers::Admission;
+use crate::channel::{self, Channel, NoChannel, Reader, Writer};
 use crate::clock;
-use crate::error::{Error, Result};
 use crate::journal::Follower;
+use crate::key::{Key, Rights};
 use crate::log;
 use crate::model::{Epoch, Mono, Name};
-use crate::net::line::{Line, LineReader, Step};
-use crate::net::stream::{TimedStream, write_all};
-use crate::proto::{self, Assembly, ConfigPart, Hello, Message, Role, Status, TargetNow};
+use crate::net::line::Step;
+use crate::proto::handshake::{self, Refusal};
+use crate::proto::{self, Assembly, ConfigPart, Hello, Message, Role, Side, Status, TargetNow};
 
 /// Records sent between two looks at what is more urgent, in bytes.
 const BATCH_BYTES: usize = 64 * 1024;
@@ -47,106 +48,91 @@ struct Session {
     agent: Arc<Agent>,
     serial: u64,
     name: Name,
+    rights: Rights,
     shared: Mutex<Shared>,
 }
 
-/// Serves a connection until it ends; says in the log how it did.
-pub fn serve(agent: &Arc<Agent>, stream: TcpStream, peer: SocketAddr) {
-    match greet(agent, stream) {
-        Ok((session, reader)) => {
-            log::line(format_args!(
-                "manager {} connected from {peer}",
-                session.name
-            ));
-            let ended = session.run(reader);
-            agent.managers().left(session.serial);
-            let name = &session.name;
-            log::line(format_args!("manager {name} at {peer}: {ended}"));
-        }
-        Err(error) => log::line(format_args!("connection from {peer}: {error}")),
+/// A manager's place among the sessions; given back when dropped.
+pub struct Seat {
+    agent: Arc<Agent>,
+    serial: u64,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.agent.managers().left(self.serial);
     }
 }
 
-type Reader = LineReader<TimedStream>;
+/// Serves a manager that has dialled until its session ends; says in the log how it did.
+pub fn serve(agent: &Arc<Agent>, stream: TcpStream, peer: SocketAddr) {
+    let introduce = |hello: &Hello| introduce(agent, hello);
+    let admit = |hello: &Hello, key: Option<&Key>| admit(agent, hello, key);
+    match channel::answer(stream, introduce, admit) {
+        Ok((channel, seat)) => attend(seat, channel, &format!("from {peer}")),
+        Err(NoChannel::Left) => {
+            log::line(format_args!(
+                "connection from {peer}: closed before its hello"
+            ));
+        }
+        Err(NoChannel::Failed(error)) => log::line(format_args!("connection from {peer}: {error}")),
+    }
+}
 
-/// The handshake: a hello each way, within the time for it.
-fn greet(agent: &Arc<Agent>, stream: TcpStream) -> Result<(Arc<Session>, Reader)> {
-    let deadline = clock::mono().after(Duration::from_secs(proto::HELLO_WITHIN_S));
-    let source =
-        TimedStream::new(stream, deadline).map_err(|e| Error::new(format!("set up: {e}")))?;
-    let mut reader = LineReader::new(source, proto::HELLO_BYTES_MAX);
-    let hello = read_hello(&mut reader)?;
-    let admitted = match admissible(&hello) {
-        Ok(()) => agent.managers().admit(&hello, clock::mono()),
-        Err(text) => Admission::Refused(text),
-    };
-    let serial = match admitted {
+/// The hello and the key to answer a manager's hello with.
+fn introduce(agent: &Agent, theirs: &Hello) -> std::result::Result<(Hello, Option<Key>), Refusal> {
+    let keys = agent.keys.now();
+    let key = handshake::pick(keys.as_deref(), theirs)?;
+    let expects = Some(theirs.name.clone());
+    Ok((agent.hello(Side::Dialled, key.as_ref(), expects), key))
+}
+
+/// Takes or refuses a manager that has proved who it is.
+pub fn admit(
+    agent: &Arc<Agent>,
+    theirs: &Hello,
+    key: Option<&Key>,
+) -> std::result::Result<Seat, Refusal> {
+    match agent.managers().admit(theirs, key, clock::mono()) {
         Admission::Admitted { serial, replaces } => {
             if replaces.is_some() {
                 agent.bell.ring();
             }
-            serial
+            let agent = Arc::clone(agent);
+            Ok(Seat { agent, serial })
         }
-        Admission::Refused(text) => {
-            let bye = Message::Bye { text: text.clone() };
-            if let Ok(mut writer) = reader.source().writer() {
-                let _ = write_all(&mut writer, bye.line().as_bytes());
-            }
-            return Err(Error::new(text));
-        }
-    };
-    reader.set_max(proto::LINE_BYTES_MAX);
-    let session = Session {
-        agent: Arc::clone(agent),
-        serial,
-        name: hello.name,
+        Admission::Refused(text) => Err(Refusal::open(text)),
+    }
+}
+
+/// Has a session with a manager until it ends. `whence` says for the log where it is.
+pub fn attend(seat: Seat, channel: Channel, whence: &str) {
+    let name = channel.peer.name.clone();
+    log::line(format_args!("manager {name} connected {whence}"));
+    let session = Arc::new(Session {
+        agent: Arc::clone(&seat.agent),
+        serial: seat.serial,
+        name,
+        rights: channel.key.as_ref().map_or(Rights::Own, Key::rights),
         shared: Mutex::default(),
-    };
-    Ok((Arc::new(session), reader))
-}
-
-fn read_hello(reader: &mut Reader) -> Result<Hello> {
-    match reader.next_line() {
-        Ok(Line::Whole(line)) => match Message::parse(line) {
-            Ok(Message::Hello(hello)) => Ok(hello),
-            Ok(_) => Err(Error::new("expected a hello, another message came")),
-            Err(text) => Err(Error::new(format!("expected a hello: {text}"))),
-        },
-        Ok(Line::End | Line::Torn) => Err(Error::new("closed before its hello")),
-        Err(error) if error.is_timeout() => {
-            let seconds = proto::HELLO_WITHIN_S;
-            Err(Error::new(format!("no hello within {seconds} s")))
-        }
-        Err(error) => Err(Error::new(format!("hello: {error}"))),
-    }
-}
-
-fn admissible(hello: &Hello) -> std::result::Result<(), String> {
-    if hello.version != proto::VERSION {
-        let (theirs, ours) = (hello.version, proto::VERSION);
-        return Err(format!(
-            "protocol version {theirs} is not spoken here, only {ours}"
-        ));
-    }
-    match hello.role {
-        Role::Manager => Ok(()),
-        Role::Agent => Err("an agent listens for managers, not for agents".to_string()),
-    }
+    });
+    let ended = session.run(channel.reader, channel.writer);
+    drop(seat);
+    log::line(format_args!("manager {} {whence}: {ended}", session.name));
 }
 
 impl Session {
     /// Reads until the session ends; the text says why.
-    fn run(self: &Arc<Session>, mut reader: Reader) -> String {
-        let stream = match reader.source().writer() {
-            Ok(stream) => stream,
+    fn run(self: &Arc<Session>, mut reader: Reader, writer: Writer) -> String {
+        let closer = match writer.cutter() {
+            Ok(closer) => closer,
             Err(error) => return format!("set up: {error}"),
         };
-        let closer = reader.source().writer();
         let session = Arc::clone(self);
         let sender = std::thread::Builder::new()
             .name("send".into())
             .stack_size(STACK_BYTES)
-            .spawn(move || session.send(stream));
+            .spawn(move || session.send(writer));
         let sender = match sender {
             Ok(sender) => sender,
             Err(error) => return format!("start its sending thread: {error}"),
@@ -154,9 +140,7 @@ impl Session {
         let ended = self.read(&mut reader);
         self.shared().ended = true;
         self.agent.bell.ring();
-        if let Ok(closer) = closer {
-            let _ = closer.shutdown(Shutdown::Both);
-        }
+        let _ = closer.shutdown(Shutdown::Both);
         let _ = sender.join();
         ended
     }
@@ -165,14 +149,14 @@ impl Session {
         let mut assembly = Assembly::default();
         let silence = Duration::from_secs(proto::SILENCE_MAX_S);
         loop {
-            let heard = reader.source().heard;
-            reader.source().deadline = heard.after(silence);
+            let heard = reader.stream().heard;
+            reader.stream().deadline = heard.after(silence);
             match reader.step() {
                 Ok(Step::Whole) => {}
                 Ok(Step::End) => return self.ending("closed by the manager"),
                 Ok(Step::Torn) => return self.ending("closed by the manager within a line"),
                 // Bytes that came just before the deadline move it.
-                Err(error) if error.is_timeout() && reader.source().heard > heard => continue,
+                Err(error) if error.is_timeout() && reader.stream().heard > heard => continue,
                 Err(error) if error.is_timeout() => {
                     return format!("silent for {} s", proto::SILENCE_MAX_S);
                 }
@@ -189,10 +173,8 @@ impl Session {
 
     /// Why the connection is over, unless we ended it ourselves.
     fn ending(&self, text: &str) -> String {
-        match self.agent.managers().is_current(self.serial) {
-            true => text.to_string(),
-            false => "replaced by a newer connection".to_string(),
-        }
+        let managers = self.agent.managers();
+        managers.ended(self.serial).unwrap_or(text).to_string()
     }
 
     fn take(&self, message: Message, assembly: &mut Assembly) -> std::result::Result<(), String> {
@@ -239,6 +221,14 @@ impl Session {
         let Some(text) = assembly.add(part)? else {
             return Ok(());
         };
+        if self.rights < Rights::Own {
+            let problem = "this manager's key may read results, not configure".to_string();
+            return self.post(Message::Rejected {
+                hash: part.revision.hash,
+                problems: vec![problem],
+                current: self.agent.settings().revision().cloned(),
+            });
+        }
         let answer = self.agent.configure(&part.revision, part.take_over, &text);
         self.post(answer)
     }
@@ -259,7 +249,7 @@ impl Session {
     }
 
     /// Sends until the session ends, then closes the connection.
-    fn send(&self, mut stream: TcpStream) {
+    fn send(&self, mut writer: Writer) {
         let mut sender = Sender::new(self);
         while !self.over() {
             let heard = self.agent.bell.heard();
@@ -267,12 +257,12 @@ impl Session {
             sender.fill(&mut out);
             if out.is_empty() {
                 self.agent.bell.wait(heard, sender.beat_at);
-            } else if let Err(error) = write_all(&mut stream, &out) {
+            } else if let Err(error) = writer.write(&out) {
                 log::line(format_args!("send to manager {}: {error}", self.name));
                 break;
             }
         }
-        let _ = stream.shutdown(Shutdown::Both);
+        writer.close();
     }
 
     fn over(&self) -> bool {
@@ -286,7 +276,6 @@ struct Sender<'s> {
     beat_at: Mono,
     /// Whether the last beat told of trouble with the disk.
     told_trouble: bool,
-    greeted: bool,
     /// States still to be told, and the number they are as of.
     now: VecDeque<TargetNow>,
     now_mark: Option<u64>,
@@ -305,7 +294,6 @@ impl<'s> Sender<'s> {
             session,
             beat_at: Mono(0),
             told_trouble: false,
-            greeted: false,
             now: VecDeque::new(),
             now_mark: None,
             now_at: Mono(0),
@@ -320,9 +308,6 @@ impl<'s> Sender<'s> {
     fn fill(&mut self, out: &mut Vec<u8>) {
         let agent = &self.session.agent;
         let now = clock::mono();
-        if !std::mem::replace(&mut self.greeted, true) {
-            push(out, &Message::Hello(agent.hello()));
-        }
         for message in std::mem::take(&mut self.session.shared().outbox) {
             push(out, &message);
         }
@@ -437,14 +422,18 @@ fn push(out: &mut Vec<u8>, message: &Message) {
 }
 
 impl Agent {
-    fn hello(&self) -> Hello {
+    /// The agent's hello: under a key it goes by the name the key is for.
+    pub(super) fn hello(&self, side: Side, key: Option<&Key>, expects: Option<Name>) -> Hello {
         Hello {
             version: proto::VERSION,
             role: Role::Agent,
+            side,
             id: self.id,
-            name: self.name.clone(),
+            name: key.and_then(Key::agent).unwrap_or(&self.name).clone(),
             instance: self.instance,
             at: clock::wall(),
+            expects,
+            auth: None,
         }
     }
 

@@ -15,6 +15,7 @@ use crate::model::{Id, Name, Wall};
 use crate::units::size_text;
 
 mod lock;
+mod secret;
 
 /// More than an id needs.
 const ID_BYTES_MAX: usize = 64;
@@ -22,6 +23,7 @@ const ID_BYTES_MAX: usize = 64;
 const HOST_NAME_BYTES_MAX: usize = 4096;
 
 pub use lock::{DirLock, lock, try_lock};
+pub use secret::{Holder, KeyFile, read_keys, secret, write_keys};
 
 /// Reads a whole file of at most `max` bytes. A larger one is an error and
 /// costs no more memory than `max`.

@@ -10,12 +10,12 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::columns::table;
-use super::core::read_fleet;
+use super::fleet_file;
 use super::replay;
 use super::state::AgentState;
 use super::{CONFIG, DATA, fleet_path};
 use crate::cli::{self, Args, Fail, Opt, Program};
-use crate::config::{Fleet, KeyRule};
+use crate::config::Fleet;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::journal::{Cause, Damage, Found, SegmentName, Totals, Walked, base_of, walk};
@@ -378,7 +378,7 @@ fn command(args: Args) -> std::result::Result<ExitCode, Fail> {
         let shown = data.display();
         return Err(Error::new(format!("read {shown}: no such directory")).into());
     }
-    let fleet = match fleet_path(&args).map(|path| read_fleet(&path, KeyRule::Waived)) {
+    let fleet = match fleet_path(&args).map(|path| fleet_file::read(&path)) {
         Some(Ok(fleet)) => Some(fleet),
         Some(Err(problems)) if args.flag("--config") => {
             return Err(Error::new(problems.join("\n")).into());

@@ -3,29 +3,32 @@
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::board::Board;
+use super::fleet_file::{self, base_of};
 use super::history::{self, Limits};
-use super::link::{Link, announced_of};
+use super::knock::Knocks;
+use super::link::{Link, Reach, announced_of};
 use super::replay;
 use super::state::{AgentState, Announced};
 use crate::bell::Bell;
 use crate::clock;
-use crate::config::{self, FLEET_BYTES_MAX, Fleet, FleetAgent, KeyRule, Problem};
+use crate::config::{self, Fleet, FleetAgent, KeyRule, Problem};
 use crate::error::{Context, Error, Result};
 use crate::files::{self, DirLock, Stamp};
 use crate::model::{Epoch, Id, Name, Target, Wall};
 use crate::net::resolve::Resolver;
-use crate::proto::{self, Hello, Role};
+use crate::proto::{self, Hello, Role, Side};
 use crate::record::Record;
-use crate::units::HostPort;
 
 /// How often the fleet file is looked at.
 const WATCH_EVERY: Duration = Duration::from_secs(2);
-/// Looks between two saves of what changed, and between two rounds of retention.
+/// Looks between two saves of what changed (and looks at key files), and between two
+/// rounds of retention.
 const SAVE_ROUNDS: u64 = 2;
 const RETAIN_ROUNDS: u64 = 30;
 /// Notices kept until someone reads them.
@@ -44,6 +47,8 @@ pub struct Options {
     pub limits: Limits,
     /// Whether links that leave this machine must have keys.
     pub key_rule: KeyRule,
+    /// Where agents may dial in.
+    pub listen: Option<SocketAddr>,
 }
 
 struct FleetState {
@@ -70,6 +75,7 @@ pub struct Core {
     /// Which name each agent id belongs to.
     pins: Mutex<HashMap<Id, Name>>,
     notices: Mutex<Vec<String>>,
+    knocks: Knocks,
 }
 
 impl Core {
@@ -110,6 +116,7 @@ impl Core {
             marks: Mutex::default(),
             pins: Mutex::default(),
             notices: Mutex::default(),
+            knocks: Knocks::default(),
         });
         let keeper = Arc::clone(&core);
         std::thread::Builder::new()
@@ -160,15 +167,35 @@ impl Core {
         &self.bell
     }
 
-    /// What this manager says first.
-    pub fn hello(&self) -> Hello {
+    /// What this manager says first, to the agent of this name.
+    pub fn hello(&self, side: Side, agent: &Name) -> Hello {
         Hello {
             version: proto::VERSION,
             role: Role::Manager,
+            side,
             id: self.id,
             name: self.options.name.clone(),
             instance: self.instance,
             at: clock::wall(),
+            expects: Some(agent.clone()),
+            auth: None,
+        }
+    }
+
+    /// Where agents may dial in.
+    pub fn listens(&self) -> Option<SocketAddr> {
+        self.options.listen
+    }
+
+    /// The link to the agent of this name.
+    pub fn link_named(&self, name: &Name) -> Option<Arc<Link>> {
+        self.links().get(name).cloned()
+    }
+
+    /// Tells, once, of an agent that was not let in.
+    pub fn turned_away(&self, text: &str) {
+        if let Some(news) = self.knocks.news(text) {
+            self.notice(news);
         }
     }
 
@@ -191,9 +218,10 @@ impl Core {
     /// print, and nothing has changed.
     pub fn load(self: &Arc<Core>, path: &Path) -> std::result::Result<(), Vec<String>> {
         let stamp = files::stamp(path);
-        let fleet = read_fleet(path, self.key_rule())?;
+        let checked = fleet_file::check(path, self.key_rule());
+        let fleet = checked.map_err(|problems| fleet_file::named(path, &problems))?;
         let mut state = self.fleet_state();
-        self.apply(&mut state, fleet)
+        self.apply(&mut state, fleet, base_of(Some(path)))
             .map_err(|error| vec![error.to_string()])?;
         state.path = Some(path.to_path_buf());
         state.stamp = stamp;
@@ -208,15 +236,28 @@ impl Core {
             return Err(problems.iter().map(Problem::to_string).collect());
         }
         let mut state = self.fleet_state();
-        self.apply(&mut state, fleet)
+        let path = state.path.clone();
+        let base = base_of(path.as_deref());
+        let problems = fleet_file::key_problems(&fleet, base);
+        if !problems.is_empty() {
+            let line = |(place, text)| format!("{place}: {text}");
+            return Err(problems.into_iter().map(line).collect());
+        }
+        self.apply(&mut state, fleet, base)
             .map_err(|error| vec![error.to_string()])?;
         state.unsaved = true;
         Ok(())
     }
 
-    /// Writes the fleet in force to a file, whole.
+    /// Writes the fleet in force to a file, whole; where its key files would not be found
+    /// from there, it is not written.
     pub fn save(&self, path: &Path) -> Result<()> {
         let mut state = self.fleet_state();
+        let problems = fleet_file::key_problems(&state.fleet, base_of(Some(path)));
+        if let Some((place, text)) = problems.first() {
+            let shown = path.display();
+            return Err(Error::new(format!("save {shown}: {place}: {text}")));
+        }
         files::replace(path, state.fleet.to_json().as_bytes())?;
         state.path = Some(path.to_path_buf());
         state.stamp = files::stamp(path);
@@ -279,19 +320,17 @@ impl Core {
     }
 
     /// Makes `fleet` the one in force: board, links, configurations.
-    fn apply(self: &Arc<Core>, state: &mut FleetState, fleet: Fleet) -> Result<()> {
+    /// Key files are found from `base`.
+    fn apply(self: &Arc<Core>, state: &mut FleetState, fleet: Fleet, base: &Path) -> Result<()> {
         let per_agent: Vec<(Name, Vec<Target>)> = fleet
             .agents
             .iter()
             .map(|agent| (agent.name.clone(), fleet.targets_for(&agent.name)))
             .collect();
         self.board.lock().expect("board").set_fleet(&per_agent);
-        self.stop_links_not_in(&fleet);
+        self.stop_links_not_in(&fleet, base);
         for (agent, (_, targets)) in fleet.agents.iter().zip(&per_agent) {
-            let Some(address) = &agent.address else {
-                continue;
-            };
-            let link = self.link_to(agent, address)?;
+            let link = self.link_to(agent, fleet.key_file_of(agent), base)?;
             link.want(&config::agent_config_json(targets))?;
         }
         state.fleet = Arc::new(fleet);
@@ -299,12 +338,14 @@ impl Core {
         Ok(())
     }
 
-    fn stop_links_not_in(&self, fleet: &Fleet) {
+    fn stop_links_not_in(&self, fleet: &Fleet, base: &Path) {
         self.links().retain(|_, link| {
-            let kept = fleet
-                .agents
-                .iter()
-                .any(|a| a.name == link.name && a.address.as_ref() == Some(&link.address));
+            let key_path = fleet_file::key_path(fleet, base, &link.name);
+            let kept = link.key_path() == key_path.as_deref()
+                && fleet
+                    .agents
+                    .iter()
+                    .any(|a| a.name == link.name && reach_of(a) == link.reach);
             if !kept {
                 link.stop();
             }
@@ -317,10 +358,17 @@ impl Core {
     }
 
     /// The link to an agent, started with what is known of it when there is none yet.
-    fn link_to(self: &Arc<Core>, agent: &FleetAgent, address: &HostPort) -> Result<Arc<Link>> {
+    fn link_to(
+        self: &Arc<Core>,
+        agent: &FleetAgent,
+        key_file: Option<&str>,
+        base: &Path,
+    ) -> Result<Arc<Link>> {
         if let Some(link) = self.links().get(&agent.name) {
             return Ok(Arc::clone(link));
         }
+        let open = |text| fleet_file::open_key_file(base, text, &agent.name);
+        let key_file = key_file.map(open).transpose()?;
         let saved = AgentState::load(self.data(), &agent.name)?;
         if let Some(id) = saved.id {
             self.pins
@@ -330,7 +378,8 @@ impl Core {
                 .or_insert_with(|| agent.name.clone());
         }
         self.fill(&agent.name, &saved)?;
-        let (link, _thread) = Link::start(self, agent.name.clone(), address.clone(), saved)?;
+        let name = agent.name.clone();
+        let (link, _thread) = Link::start(self, name, reach_of(agent), key_file, saved)?;
         self.links().insert(agent.name.clone(), Arc::clone(&link));
         Ok(link)
     }
@@ -361,6 +410,7 @@ impl Core {
             clock::sleep(WATCH_EVERY);
             self.watch_file();
             if round % SAVE_ROUNDS == 0 {
+                self.check_keys();
                 self.save_states();
             }
             if round % RETAIN_ROUNDS == 0 {
@@ -406,6 +456,11 @@ impl Core {
         }
     }
 
+    fn check_keys(&self) {
+        let links: Vec<Arc<Link>> = self.links().values().cloned().collect();
+        links.iter().for_each(|link| link.check_key());
+    }
+
     fn save_states(&self) {
         let links: Vec<Arc<Link>> = self.links().values().cloned().collect();
         for link in links {
@@ -435,15 +490,9 @@ impl Core {
     }
 }
 
-/// Reads and checks a fleet file; every problem starts with the file's name.
-pub fn read_fleet(path: &Path, rule: KeyRule) -> std::result::Result<Fleet, Vec<String>> {
-    let bytes =
-        files::read_bounded(path, FLEET_BYTES_MAX).map_err(|error| vec![error.to_string()])?;
-    config::parse_fleet(&bytes, rule).map_err(|problems| {
-        let shown = path.display();
-        problems
-            .iter()
-            .map(|problem| format!("{shown}:{problem}"))
-            .collect()
-    })
+fn reach_of(agent: &FleetAgent) -> Reach {
+    match &agent.address {
+        Some(address) => Reach::Dial(address.clone()),
+        None => Reach::DialsIn,
+    }
 }

@@ -1,5 +1,6 @@
-//! The link to one agent: dials, greets, configures, stores what comes and
-//! acknowledges what is durable; then does it again, for as long as the fleet says.
+//! The link to one agent: dials it or waits for it to dial in, configures it, stores
+//! what comes and acknowledges what is durable; then does it again, for as long as the
+//! fleet says.
 //!
 //! One thread reads and stores, a second one sends. Lines are stored as they came; the
 //! board learns of them in the same step, the acknowledgement follows the next sync.
@@ -8,6 +9,7 @@ mod intake;
 
 use std::collections::VecDeque;
 use std::net::{Shutdown, TcpStream};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
@@ -20,34 +22,25 @@ use super::state::{AgentState, Announced};
 use intake::Intake;
 
 use crate::bell::Bell;
+use crate::channel::{self, Channel, Writer};
 use crate::clock;
 use crate::error::{Context, Error, Result};
-use crate::model::{ContentHash, Mono, Name, Revision, Wall};
+use crate::files::KeyFile;
+use crate::key::{Key, Rights};
+use crate::model::{ContentHash, Id, KeyId, Mono, Name, Revision};
+use crate::net::back_off::back_off;
 use crate::net::dial::dial;
-use crate::net::line::{Line, LineReader};
-use crate::net::stream::{TimedStream, write_all};
-use crate::proto::{self, Hello, Message, Role};
+use crate::proto::handshake::Refusal;
+use crate::proto::{self, Hello, Message, SILENCE_MAX_S, Side};
 use crate::units::HostPort;
 
 /// Longest wait for a connection.
 const DIAL_WITHIN: Duration = Duration::from_secs(5);
-/// The first rest after a failed session; it doubles up to the longest.
-const BACK_OFF_MIN: Duration = Duration::from_millis(500);
-const BACK_OFF_MAX: Duration = Duration::from_secs(30);
 /// What was stored is made durable, and acknowledged, within this time.
 const SYNC_EVERY: Duration = Duration::from_millis(500);
 /// Lines taken between two writes to the history.
 const BATCH_LINES: usize = 1024;
 const STACK_BYTES: usize = 256 * 1024;
-
-/// The rest before try number `failures`: doubling, with a jitter of a quarter either
-/// way out of `random`, so that many managers or agents do not come at once.
-fn back_off(failures: u32, random: u64) -> Duration {
-    let doubled = BACK_OFF_MIN * 2u32.saturating_pow(failures.saturating_sub(1)).min(1024);
-    let base = doubled.min(BACK_OFF_MAX);
-    let jitter = (random % 1001) as u32;
-    base * 3 / 4 + base / 2 * jitter / 1000
-}
 
 /// What the link's threads and the core share.
 struct Shared {
@@ -61,14 +54,33 @@ struct Shared {
     outbox: VecDeque<Message>,
     to_fetch: u64,
     unsaved: bool,
-    /// A copy of the connection, to cut it with.
-    stream: Option<TcpStream>,
+    session: Option<Live>,
+    /// A connection that the agent has made, for the link's thread to take up.
+    arrived: Option<Channel>,
+}
+
+/// What cutting a session needs, and why it was cut.
+struct Live {
+    stream: TcpStream,
+    instance: Id,
+    key: Option<KeyId>,
+    heard: Mono,
+    cut: Option<&'static str>,
+}
+
+/// How a link comes about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reach {
+    Dial(HostPort),
+    DialsIn,
 }
 
 /// A link; its threads end when it is stopped.
 pub struct Link {
     pub name: Name,
-    pub address: HostPort,
+    pub reach: Reach,
+    /// The keys of the link, if it has any.
+    pub key_file: Option<KeyFile>,
     core: Arc<Core>,
     shared: Mutex<Shared>,
     /// The history, while an agent has been seen; locked by retention too.
@@ -82,7 +94,8 @@ impl Link {
     pub fn start(
         core: &Arc<Core>,
         name: Name,
-        address: HostPort,
+        reach: Reach,
+        key_file: Option<KeyFile>,
         state: AgentState,
     ) -> Result<(Arc<Link>, JoinHandle<()>)> {
         let state = AgentState {
@@ -92,7 +105,8 @@ impl Link {
         };
         let link = Arc::new(Link {
             name,
-            address,
+            reach,
+            key_file,
             core: Arc::clone(core),
             shared: Mutex::new(Shared {
                 state,
@@ -102,7 +116,8 @@ impl Link {
                 outbox: VecDeque::new(),
                 to_fetch: 0,
                 unsaved: false,
-                stream: None,
+                session: None,
+                arrived: None,
             }),
             history: Mutex::new(None),
             bell: Bell::default(),
@@ -120,8 +135,66 @@ impl Link {
     /// Ends the link: its threads are on their way out on return.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
-        if let Some(stream) = &self.shared().stream {
-            let _ = stream.shutdown(Shutdown::Both);
+        self.cut("the fleet has changed");
+        self.bell.ring();
+    }
+
+    fn cut(&self, why: &'static str) {
+        if let Some(live) = &mut self.shared().session {
+            live.cut = Some(why);
+            let _ = live.stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Where its key file lies.
+    pub fn key_path(&self) -> Option<&Path> {
+        self.key_file.as_ref().map(KeyFile::path)
+    }
+
+    /// The keys of the link as they are now; `None` when it is to have none.
+    pub fn keys_now(&self) -> Option<Vec<Key>> {
+        let (keys, news) = self.key_file.as_ref()?.reread();
+        if let Some(news) = news {
+            self.core.notice(format!("agent {}: {news}", self.name));
+        }
+        Some(keys)
+    }
+
+    /// Ends the session when its key is no longer in the key file.
+    pub fn check_key(&self) {
+        let Some(keys) = self.keys_now() else {
+            return;
+        };
+        let shared = self.shared();
+        let gone = |live: &Live| live.key.is_some_and(|id| keys.iter().all(|k| k.id() != id));
+        let gone = shared.session.as_ref().is_some_and(gone);
+        drop(shared);
+        if gone {
+            self.cut("its key was removed");
+        }
+    }
+
+    /// Whether an agent that has dialled in may come: not while another process of it is
+    /// served.
+    pub fn admits(&self, theirs: &Hello) -> std::result::Result<(), Refusal> {
+        let shared = self.shared();
+        let Some(live) = &shared.session else {
+            return Ok(());
+        };
+        let silent = clock::mono().since(live.heard).as_secs() >= SILENCE_MAX_S;
+        match live.instance == theirs.instance || silent {
+            true => Ok(()),
+            false => Err(Refusal::open(
+                "while another process of that name is connected".to_string(),
+            )),
+        }
+    }
+
+    /// Takes up a connection that the agent has made; it replaces an older one.
+    pub fn arrive(&self, channel: Channel) {
+        self.cut("replaced by a newer connection");
+        if let Some(older) = self.shared().arrived.replace(channel) {
+            older.writer.close();
         }
         self.bell.ring();
     }
@@ -130,8 +203,16 @@ impl Link {
     /// offered as soon as the agent is there.
     pub fn want(&self, text: &str) -> Result<()> {
         let hash = proto::content_hash(text);
+        let reads = self.keys_now().is_some_and(|keys| only_reads(keys.first()));
         let mut shared = self.shared();
         shared.wanted_text = text.into();
+        if reads {
+            shared.state.wanted = None;
+            let saved = self.save(&mut shared);
+            drop(shared);
+            self.publish();
+            return saved;
+        }
         let counter = match shared.state.wanted {
             Some((_, known)) if known == hash => {
                 drop(shared);
@@ -182,14 +263,49 @@ impl Link {
     }
 
     fn run(self: Arc<Link>) {
-        let mut failures = 0;
+        let (mut failures, mut turn) = (0u32, 0usize);
         while !self.is_stopped() {
             let heard = self.bell.heard();
-            let ended = self.session(&mut failures);
-            failures += 1;
-            self.away(&ended.to_string());
+            let channel = match &self.reach {
+                Reach::Dial(address) => self.dial(address, turn),
+                Reach::DialsIn => match self.arrival() {
+                    Some(channel) => Ok(channel),
+                    None => return,
+                },
+            };
+            let ended = match channel {
+                Ok(channel) => self.session(channel),
+                Err(error) => {
+                    // Of several keys the next may be the one that is known there.
+                    turn = turn.wrapping_add(1);
+                    error
+                }
+            };
+            let served = self.away(&ended.to_string());
+            if self.reach == Reach::DialsIn {
+                continue;
+            }
+            failures = match served {
+                true => 1,
+                false => failures.saturating_add(1),
+            };
             let until = clock::mono().after(back_off(failures, clock::random()));
             self.rest(heard, until);
+        }
+    }
+
+    /// Waits for the agent to dial in; `None` when the link is stopped.
+    fn arrival(&self) -> Option<Channel> {
+        const FOR_EVER: Mono = Mono(u64::MAX);
+        loop {
+            let heard = self.bell.heard();
+            if self.is_stopped() {
+                return None;
+            }
+            if let Some(channel) = self.shared().arrived.take() {
+                return Some(channel);
+            }
+            self.bell.wait(heard, FOR_EVER);
         }
     }
 
@@ -201,80 +317,51 @@ impl Link {
         }
     }
 
-    fn away(&self, text: &str) {
+    /// Notes that there is no session any more; whether the agent had been served.
+    fn away(&self, text: &str) -> bool {
         let mut shared = self.shared();
-        if shared.state.connected {
+        let served = shared.state.connected;
+        if served {
             shared.state.since = clock::wall();
         }
         shared.state.connected = false;
+        let live = shared.session.take();
+        let text = live.and_then(|live| live.cut).unwrap_or(text);
         shared.state.text = text.to_string();
         shared.status_seen = false;
         shared.offered = None;
-        shared.stream = None;
         shared.outbox.clear();
         shared.unsaved = true;
         drop(shared);
         self.publish();
+        served
     }
 
-    /// One session, from dialling to its end, which is always an error.
-    fn session(self: &Arc<Link>, failures: &mut u32) -> Error {
-        match self.greet() {
-            Ok((reader, hello)) => {
-                *failures = 0;
-                self.serve(reader, &hello)
-                    .expect_err("a session ends with a reason")
-            }
-            Err(error) => error,
-        }
-    }
-
-    fn greet(&self) -> Result<(Reader, Hello)> {
+    fn dial(&self, address: &HostPort, turn: usize) -> Result<Channel> {
+        let key = match self.keys_now() {
+            None => None,
+            Some(keys) if keys.is_empty() => return Err(Error::new("no key to greet it with")),
+            Some(keys) => Some(keys[turn % keys.len()].clone()),
+        };
         let deadline = clock::mono().after(DIAL_WITHIN);
-        let dialled = dial(self.core.resolver(), &self.address, deadline, 0);
+        let dialled = dial(self.core.resolver(), address, deadline, 0);
         let stream = dialled
             .outcome
             .map_err(|failure| Error::new(failure.text))?;
-        let doing = || format!("greet {}", self.address);
-        let deadline = clock::mono().after(Duration::from_secs(proto::HELLO_WITHIN_S));
-        let mut source = TimedStream::new(stream, deadline).context(doing)?;
-        source.deadline = deadline;
-        let mut writer = source.writer().context(doing)?;
-        self.shared().stream = Some(source.writer().context(doing)?);
-        let sent = clock::wall();
-        let hello = Message::Hello(self.core.hello());
-        write_all(&mut writer, hello.line().as_bytes()).context(doing)?;
-        let mut reader = LineReader::new(source, proto::HELLO_BYTES_MAX);
-        let hello = match reader.next_line() {
-            Ok(Line::Whole(line)) => Message::parse(line),
-            Ok(_) => return Err(Error::new(format!("{}: closed without a hello", doing()))),
-            Err(error) => return Err(Error::new(format!("{}: {error}", doing()))),
-        };
-        let hello = match hello {
-            Ok(Message::Hello(hello)) => hello,
-            Ok(Message::Bye { text }) => return Err(Error::new(format!("refused: {text}"))),
-            Ok(_) => return Err(Error::new(format!("{}: expected a hello", doing()))),
-            Err(text) => return Err(Error::new(format!("{}: {text}", doing()))),
-        };
-        reader.set_max(proto::LINE_BYTES_MAX);
-        self.admit(&hello, sent)?;
-        Ok((reader, hello))
+        let hello = self.core.hello(Side::Dialler, &self.name);
+        channel::greet(stream, hello, key).context(|| format!("greet {address}"))
     }
 
-    /// Checks who answered, and notes how its clock compares.
-    fn admit(&self, hello: &Hello, sent: Wall) -> Result<()> {
-        if hello.version != proto::VERSION {
-            let (theirs, ours) = (hello.version, proto::VERSION);
-            return Err(Error::new(format!(
-                "speaks protocol version {theirs}, not {ours}"
-            )));
-        }
-        if hello.role != Role::Agent {
-            return Err(Error::new(format!(
-                "{} is a manager, not an agent",
-                self.address
-            )));
-        }
+    /// The hello and the key to answer the agent's hello with, when it dials in.
+    pub fn introduce(&self, theirs: &Hello) -> std::result::Result<(Hello, Option<Key>), Refusal> {
+        let keys = self.keys_now();
+        let key = proto::handshake::pick(keys.as_deref(), theirs)?;
+        Ok((self.core.hello(Side::Dialled, &self.name), key))
+    }
+
+    /// Checks who it is, and notes how its clock compares.
+    fn admit(&self, channel: &Channel) -> Result<()> {
+        let hello = &channel.peer;
         if let Err(error) = self.core.pin(hello.id, &self.name) {
             // Told at once, and again only after something else was wrong.
             if self.shared().state.text != error.to_string() {
@@ -282,9 +369,12 @@ impl Link {
             }
             return Err(error);
         }
-        let now = clock::wall();
-        let middle = sent.0 / 2 + now.0 / 2;
+        let middle = channel.asked.0 / 2 + channel.heard.0 / 2;
         let offset = i64::try_from(i128::from(hello.at.0) - i128::from(middle)).unwrap_or(0);
+        let stream = channel
+            .writer
+            .cutter()
+            .context(|| format!("serve {}", self.name))?;
         let mut shared = self.shared();
         if shared.state.id != Some(hello.id) {
             shared.state.announced_epochs.clear();
@@ -292,22 +382,50 @@ impl Link {
         }
         shared.state.id = Some(hello.id);
         shared.state.clock_offset_ms = Some(offset);
+        if only_reads(channel.key.as_ref()) {
+            shared.state.wanted = None;
+        }
+        shared.session = Some(Live {
+            stream,
+            instance: hello.instance,
+            key: channel.key.as_ref().map(Key::id),
+            heard: clock::mono(),
+            cut: None,
+        });
         Ok(())
     }
 
-    fn serve(self: &Arc<Link>, mut reader: Reader, hello: &Hello) -> Result<()> {
+    /// One session, from the greeting to its end, which always has a reason.
+    fn session(self: &Arc<Link>, channel: Channel) -> Error {
+        if let Err(error) = self.admit(&channel) {
+            channel.writer.close();
+            return error;
+        }
+        if self.is_stopped() {
+            self.cut("the fleet has changed");
+        }
+        self.serve(channel)
+            .expect_err("a session ends with a reason")
+    }
+
+    fn serve(self: &Arc<Link>, channel: Channel) -> Result<()> {
         let doing = || format!("serve {}", self.name);
+        let Channel {
+            peer,
+            mut reader,
+            writer,
+            ..
+        } = channel;
         let mut history = self.history.lock().expect("history");
-        *history = Some(History::open(self.core.data(), hello.id, &self.name)?);
+        *history = Some(History::open(self.core.data(), peer.id, &self.name)?);
         drop(history);
-        let stream = reader.source().writer().context(doing)?;
-        let closer = reader.source().writer().context(doing)?;
+        let closer = writer.cutter().context(doing)?;
         let over = Arc::new(AtomicBool::new(false));
         let (link, ended) = (Arc::clone(self), Arc::clone(&over));
         let sender = std::thread::Builder::new()
             .name("send".into())
             .stack_size(STACK_BYTES)
-            .spawn(move || link.send(stream, &ended))
+            .spawn(move || link.send(writer, &ended))
             .context(doing)?;
         let mut intake = Intake::new(self);
         let ended = intake.read(&mut reader);
@@ -321,7 +439,7 @@ impl Link {
     }
 
     /// Sends beats, acknowledgements and configurations until the session is over.
-    fn send(&self, mut stream: TcpStream, over: &AtomicBool) {
+    fn send(&self, mut writer: Writer, over: &AtomicBool) {
         let mut beat_at = clock::mono().after(Duration::from_secs(proto::BEAT_EVERY_S));
         while !over.load(Ordering::SeqCst) && !self.is_stopped() {
             let heard = self.bell.heard();
@@ -337,11 +455,11 @@ impl Link {
             }
             if out.is_empty() {
                 self.bell.wait(heard, beat_at);
-            } else if write_all(&mut stream, out.as_bytes()).is_err() {
+            } else if writer.write(out.as_bytes()).is_err() {
                 break;
             }
         }
-        let _ = stream.shutdown(Shutdown::Both);
+        writer.close();
     }
 
     /// What is to be said, an offer of the configuration included when it is due.
@@ -407,7 +525,10 @@ impl Link {
     }
 }
 
-type Reader = LineReader<TimedStream>;
+/// Whether a key lets its manager do no more than receive results.
+fn only_reads(key: Option<&Key>) -> bool {
+    key.is_some_and(|key| key.rights() < Rights::Own)
+}
 
 /// The announced states of one agent, as the board tells them.
 pub fn announced_of(board: &board::Board, agent: &Name) -> Vec<Announced> {
@@ -419,26 +540,4 @@ pub fn announced_of(board: &board::Board, agent: &Name) -> Vec<Announced> {
             since,
         })
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rests_double_up_to_half_a_minute_and_are_jittered() {
-        for (failures, least_ms, most_ms) in [
-            (1, 375, 625),
-            (2, 750, 1250),
-            (3, 1500, 2500),
-            (7, 22_500, 37_500),
-            (40, 22_500, 37_500),
-        ] {
-            for random in [0, 500, 1000, 12_345_678_901] {
-                let ms = back_off(failures, random).as_millis();
-                assert!((least_ms..=most_ms).contains(&ms), "{failures}: {ms}");
-            }
-        }
-        assert_ne!(back_off(5, 0), back_off(5, 1000));
-    }
 }

@@ -6,7 +6,10 @@ pub mod audit;
 pub mod board;
 pub mod columns;
 pub mod core;
+pub mod fleet_file;
 mod history;
+pub mod keygen;
+mod knock;
 mod link;
 pub mod live;
 pub mod menu;
@@ -31,7 +34,9 @@ use crate::cli::{self, Args, Fail, Opt, Program};
 use crate::config::KeyRule;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::log;
 use crate::model::Name;
+use crate::net::listen;
 use crate::term::Lines;
 use crate::text;
 use crate::units::{parse_duration, parse_size};
@@ -39,7 +44,9 @@ use crate::units::{parse_duration, parse_size};
 use self::core::{Core, Options};
 use self::history::Limits;
 
-const COMMANDS: [&str; 6] = ["serve", "watch", "status", "report", "audit", "validate"];
+const COMMANDS: [&str; 7] = [
+    "serve", "watch", "status", "report", "audit", "validate", "keygen",
+];
 /// The fleet file used when none is named and it is there.
 pub const FLEET_FILE: &str = "fleet.json";
 const HISTORY_LIMIT_DEFAULT: u64 = 1024 * 1024 * 1024;
@@ -88,18 +95,42 @@ const HISTORY_AGE: Opt = Opt {
     repeat: false,
 };
 
+const LISTEN: Opt = Opt {
+    name: "--listen",
+    value: "ADDR",
+    default: "",
+    help: "IP:PORT to listen on for agents that dial in; port 0 picks a free one",
+    repeat: false,
+};
+pub(crate) const INSECURE: Opt = Opt {
+    name: "--insecure",
+    value: "",
+    default: "",
+    help: "accept links beyond loopback without keys, where anyone may read along and pose as an agent",
+    repeat: false,
+};
+
 /// What every mode takes that monitors.
-const MONITORING: &[Opt] = &[CONFIG, DATA, NAME, TAKE_OVER, HISTORY_LIMIT, HISTORY_AGE];
+const MONITORING: &[Opt] = &[
+    CONFIG,
+    DATA,
+    NAME,
+    LISTEN,
+    TAKE_OVER,
+    HISTORY_LIMIT,
+    HISTORY_AGE,
+    INSECURE,
+];
 
 const MENU: Program = Program {
     name: "tcpmon-manager",
     about: "Monitors TCP services through its agents; without a command, a menu.",
     usage: &[
         "tcpmon-manager [--config FILE] [--data DIR] [options]",
-        "tcpmon-manager serve|watch|status|report|audit|validate [options]",
+        "tcpmon-manager serve|watch|status|report|audit|validate|keygen [options]",
     ],
     opts: MONITORING,
-    more: "Commands (each with --help):\n  serve     monitor without prompts, changes of state on stderr\n  watch     the live view; into a pipe, every record as a line of JSON\n  status    what is up and down now\n  report    availability and latency over a period\n  audit     whether any record is missing\n  validate  check a fleet file",
+    more: "Commands (each with --help):\n  serve     monitor without prompts, changes of state on stderr\n  watch     the live view; into a pipe, every record as a line of JSON\n  status    what is up and down now\n  report    availability and latency over a period\n  audit     whether any record is missing\n  validate  check a fleet file\n  keygen    make keys for links",
     free_max: 0,
 };
 const SERVE: Program = Program {
@@ -133,6 +164,7 @@ pub fn main(mut args: Vec<OsString>) -> ExitCode {
         "report" => report::main(args),
         "audit" => audit::main(args),
         "validate" => validate::main(args),
+        "keygen" => keygen::main(args),
         _ => cli::run(&MENU, Vec::new(), |_| Err(unknown(&command))),
     }
 }
@@ -155,6 +187,7 @@ fn run_menu(args: Args) -> std::result::Result<ExitCode, Fail> {
             }
         }
     }
+    listen(&core)?;
     let lines = Lines::stdin()?;
     // A reader who is gone ends the menu as the end of input does.
     let _ = menu::run(&core, &lines, &mut std::io::stdout());
@@ -164,6 +197,7 @@ fn run_menu(args: Args) -> std::result::Result<ExitCode, Fail> {
 fn run_serve(args: Args) -> std::result::Result<ExitCode, Fail> {
     let core = Core::start(options(&args)?)?;
     load(&core, &need_fleet_path(&args)?)?;
+    listen(&core)?;
     serve::run(&core)
 }
 
@@ -183,8 +217,39 @@ fn options(args: &Args) -> std::result::Result<Options, Fail> {
         name: name.unwrap_or_else(|| files::host_name("manager")),
         take_over: args.flag("--take-over"),
         limits,
-        key_rule: KeyRule::Required,
+        key_rule: key_rule(args),
+        listen: args.parsed("--listen", listen::address)?,
     })
+}
+
+/// Whether agents beyond loopback need keys.
+fn key_rule(args: &Args) -> KeyRule {
+    match args.flag("--insecure") {
+        true => KeyRule::Waived,
+        false => KeyRule::Required,
+    }
+}
+
+/// Listens for agents that dial in, when that is asked for. Beyond loopback only with
+/// keys, unless the user says otherwise.
+fn listen(core: &Arc<Core>) -> std::result::Result<(), Fail> {
+    if core.key_rule() == KeyRule::Waived {
+        log::line(
+            "--insecure: links have no keys: anyone on the way may read along, and pose as an agent",
+        );
+    }
+    let Some(addr) = core.listens() else {
+        return Ok(());
+    };
+    let keyed = !core.fleet().key_files().is_empty() || core.key_rule() == KeyRule::Waived;
+    if !addr.ip().is_loopback() && !keyed {
+        return Err(Fail::Usage(format!(
+            "--listen {addr}: beyond loopback links need keys, and the fleet file names no \"key_file\"; --insecure allows it all the same"
+        )));
+    }
+    let bound = knock::start(core, addr)?;
+    cli::print(&format!("listening on {bound}\n"));
+    Ok(())
 }
 
 /// The fleet file that is named, or the usual one when it is there.

@@ -16,13 +16,13 @@ use std::time::Duration;
 
 use super::audit::JSON;
 use super::columns::table;
-use super::core::read_fleet;
+use super::fleet_file;
 use super::replay;
 use super::state::AgentState;
 use super::{CONFIG, DATA, need_fleet_path};
 use crate::cli::{self, Args, Fail, Opt, Program};
 use crate::clock;
-use crate::config::{Fleet, KeyRule};
+use crate::config::Fleet;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::json::{self, Object};
@@ -268,8 +268,7 @@ fn command(args: Args) -> std::result::Result<ExitCode, Fail> {
     let asked = asked.unwrap_or(SINCE_DEFAULT);
     let path = need_fleet_path(&args)?;
     let data = files::data_dir("manager", args.get("--data"))?;
-    let fleet =
-        read_fleet(&path, KeyRule::Waived).map_err(|problems| Error::new(problems.join("\n")))?;
+    let fleet = fleet_file::read(&path).map_err(|problems| Error::new(problems.join("\n")))?;
     let until = clock::wall();
     let asked_ms = u64::try_from(asked.as_millis()).unwrap_or(u64::MAX);
     let since = Wall(until.0.saturating_sub(asked_ms));

@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use super::audit::JSON;
 use super::board::{AgentRow, Board, Link, Row, Snapshot, TargetRow};
-use super::core::read_fleet;
+use super::fleet_file;
 use super::replay;
 use super::state::AgentState;
 use super::view::plain_table;
 use super::{CONFIG, DATA, need_fleet_path};
 use crate::cli::{self, Args, Fail, Program};
 use crate::clock;
-use crate::config::{Fleet, KeyRule};
+use crate::config::Fleet;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::json::{self, Object};
@@ -295,8 +295,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
 fn command(args: Args) -> std::result::Result<ExitCode, Fail> {
     let path = need_fleet_path(&args)?;
     let data = files::data_dir("manager", args.get("--data"))?;
-    let fleet =
-        read_fleet(&path, KeyRule::Waived).map_err(|problems| Error::new(problems.join("\n")))?;
+    let fleet = fleet_file::read(&path).map_err(|problems| Error::new(problems.join("\n")))?;
     let snapshot = run(&data, &fleet, clock::wall())?;
     cli::print(&match args.flag("--json") {
         true => json(&snapshot),

@@ -7,21 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::audit::JSON;
-use super::{CONFIG, need_fleet_path};
-use crate::cli::{self, Args, Fail, Opt, Program};
-use crate::config::{FLEET_BYTES_MAX, Fleet, KeyRule, Problem, parse_fleet};
-use crate::files;
+use super::fleet_file::check;
+use super::{CONFIG, INSECURE, key_rule, need_fleet_path};
+use crate::cli::{self, Args, Fail, Program};
+use crate::config::{Fleet, Problem};
 use crate::json;
 use crate::text;
 use crate::units::count_text;
 
-const INSECURE: Opt = Opt {
-    name: "--insecure",
-    value: "",
-    default: "",
-    help: "accept agents beyond loopback without keys",
-    repeat: false,
-};
 const PROGRAM: Program = Program {
     name: "tcpmon-manager validate",
     about: "Checks a fleet file and lists every problem with its line and column.",
@@ -33,18 +26,6 @@ const PROGRAM: Program = Program {
 
 /// What checking a file came to.
 type Verdict = Result<Fleet, Vec<Problem>>;
-
-fn check(path: &Path, rule: KeyRule) -> Verdict {
-    let bytes = files::read_bounded(path, FLEET_BYTES_MAX);
-    let bytes = bytes.map_err(|error| {
-        // Whoever shows a problem names the file.
-        let text = error.to_string();
-        let named = format!("read {}: ", path.display());
-        let text = text.strip_prefix(&named).unwrap_or(&text);
-        vec![Problem::whole(text.to_string())]
-    })?;
-    parse_fleet(&bytes, rule)
-}
 
 fn json(verdict: &Verdict) -> String {
     let mut out = String::new();
@@ -108,10 +89,7 @@ fn command(args: Args) -> Result<ExitCode, Fail> {
         Some(file) => PathBuf::from(file),
         None => need_fleet_path(&args)?,
     };
-    let rule = match args.flag("--insecure") {
-        true => KeyRule::Waived,
-        false => KeyRule::Required,
-    };
+    let rule = key_rule(&args);
     let verdict = check(&path, rule);
     if args.flag("--json") {
         cli::print(&json(&verdict));
@@ -127,6 +105,7 @@ fn command(args: Args) -> Result<ExitCode, Fail> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::KeyRule;
 
     fn checked(content: Option<&str>, rule: KeyRule) -> (String, String) {
         let dir = tempfile::tempdir().unwrap();

@@ -9,13 +9,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::board::Board;
-use super::core::{Core, read_fleet};
+use super::core::Core;
+use super::fleet_file;
 use super::tail::Tail;
-use super::{fleet_path, live, load, need_fleet_path, options, status, write_out};
+use super::{fleet_path, listen, live, load, need_fleet_path, options, status, write_out};
 use crate::bell::Bell;
 use crate::cli::{Args, Fail};
 use crate::clock;
-use crate::config::{Fleet, KeyRule};
+use crate::config::Fleet;
 use crate::error::{Context, Error, Result};
 use crate::model::{Epoch, Mono, Name};
 use crate::record::Record;
@@ -39,6 +40,7 @@ pub(super) fn main(args: Args) -> std::result::Result<ExitCode, Fail> {
     };
     if let (Some(core), Some(path)) = (&core, &path) {
         load(core, path)?;
+        listen(core)?;
     }
     match (io::stdout().is_terminal(), core) {
         (true, Some(core)) => {
@@ -52,8 +54,7 @@ pub(super) fn main(args: Args) -> std::result::Result<ExitCode, Fail> {
 
 /// The live view of what another process monitors.
 fn follow(data: &Path, path: &Path) -> Result<()> {
-    let fleet =
-        read_fleet(path, KeyRule::Waived).map_err(|problems| Error::new(problems.join("\n")))?;
+    let fleet = fleet_file::read(path).map_err(|problems| Error::new(problems.join("\n")))?;
     let follower = Arc::new(Follower {
         data: data.to_path_buf(),
         board: Mutex::new(Board::new()),

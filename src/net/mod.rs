@@ -1,6 +1,7 @@
 //! TCP with deadlines: bounded lines, dialling over several addresses, names
 //! resolved on threads of their own, accept loops. Every wait has an end.
 
+pub mod back_off;
 pub mod dial;
 pub mod line;
 pub mod listen;

@@ -4,16 +4,19 @@
 //! opens with `{"seq":` and a message otherwise. Unknown keys are passed over,
 //! unknown messages end the session. `docs/protocol.md` tells who says what when.
 
+pub mod handshake;
 mod read;
+pub mod seal;
 
+use crate::crypto::base64_encode;
 use crate::json::{self, Object};
-use crate::model::{ContentHash, Epoch, Id, Name, Revision, Wall, Why};
+use crate::model::{ContentHash, Epoch, Id, KeyId, Name, Revision, Wall, Why};
 
 /// The protocol's version; both sides must speak the same.
 pub const VERSION: u64 = 1;
-/// Longest line before the hello is through, in bytes.
+/// Most bytes a side may send before it has proved who it is.
 pub const HELLO_BYTES_MAX: usize = 4 * 1024;
-/// Longest line after it, in bytes.
+/// Longest line after that, in bytes; sealed it is longer, see [`seal`].
 pub const LINE_BYTES_MAX: usize = crate::record::LINE_BYTES_MAX;
 /// Largest configuration, in bytes.
 pub const CONFIG_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -24,7 +27,7 @@ pub const EPOCHS_MAX: usize = 256;
 /// States of targets in one `now` message, so that they fit a line.
 pub const NOW_TARGETS_MAX: usize = 64;
 
-/// Seconds within which a hello must be through.
+/// Seconds within which a handshake must be through.
 pub const HELLO_WITHIN_S: u64 = 5;
 /// Seconds between beats.
 pub const BEAT_EVERY_S: u64 = 10;
@@ -38,11 +41,48 @@ pub enum Role {
     Manager,
 }
 
+impl Role {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::Agent => "agent",
+            Role::Manager => "manager",
+        }
+    }
+}
+
+/// Which end of the connection speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    Dialler,
+    Dialled,
+}
+
+impl Side {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Side::Dialler => "dialler",
+            Side::Dialled => "dialled",
+        }
+    }
+}
+
+/// What a hello says towards proving who speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Auth {
+    /// The key that is meant.
+    pub key: KeyId,
+    /// Never the same twice.
+    pub nonce: [u8; 32],
+}
+
 /// The first message of each side.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hello {
     pub version: u64,
     pub role: Role,
+    pub side: Side,
     /// Made once, kept in the data directory.
     pub id: Id,
     pub name: Name,
@@ -50,6 +90,10 @@ pub struct Hello {
     pub instance: Id,
     /// The sender's clock.
     pub at: Wall,
+    /// The name the other side is to have.
+    pub expects: Option<Name>,
+    /// With a pre-shared key.
+    pub auth: Option<Auth>,
 }
 
 /// The numbers an agent still holds of one epoch.
@@ -103,6 +147,8 @@ pub struct ConfigPart {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
     Hello(Hello),
+    /// That the sender has the key its hello names.
+    Proof([u8; 32]),
     /// Alive; from an agent also how it is.
     Beat {
         at: Wall,
@@ -155,6 +201,9 @@ impl Message {
     fn write(&self, o: &mut Object<'_>) {
         match self {
             Message::Hello(hello) => write_hello(o, hello),
+            Message::Proof(proof) => {
+                o.str("msg", "proof").str("proof", &base64(proof));
+            }
             Message::Beat { at, status } => {
                 o.str("msg", "beat").u64("at", at.0);
                 if let Some(status) = status {
@@ -221,17 +270,27 @@ impl Message {
 }
 
 fn write_hello(o: &mut Object<'_>, hello: &Hello) {
-    let role = match hello.role {
-        Role::Agent => "agent",
-        Role::Manager => "manager",
-    };
     o.str("msg", "hello")
         .u64("version", hello.version)
-        .str("role", role)
+        .str("role", hello.role.as_str())
+        .str("side", hello.side.as_str())
         .str("id", &hello.id.to_string())
         .str("name", hello.name.as_str())
         .str("instance", &hello.instance.to_string())
         .u64("at", hello.at.0);
+    if let Some(expects) = &hello.expects {
+        o.str("expects", expects.as_str());
+    }
+    if let Some(auth) = &hello.auth {
+        o.str("key", &auth.key.to_string())
+            .str("nonce", &base64(&auth.nonce));
+    }
+}
+
+fn base64(bytes: &[u8]) -> String {
+    let mut text = Vec::new();
+    base64_encode(bytes, &mut text);
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 fn write_status(o: &mut Object<'_>, status: &Status) {
@@ -385,10 +444,13 @@ mod tests {
             Message::Hello(Hello {
                 version: VERSION,
                 role,
+                side: Side::Dialler,
                 id: Id(1),
                 name: "attic".parse().unwrap(),
                 instance: Id(2),
                 at: Wall(3),
+                expects: None,
+                auth: None,
             })
         };
         let status = Status {

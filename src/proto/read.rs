@@ -2,7 +2,8 @@
 
 use std::str::FromStr;
 
-use super::{ConfigPart, EpochRange, Hello, Message, Role, Status, TargetNow};
+use super::{Auth, ConfigPart, EpochRange, Hello, Message, Role, Side, Status, TargetNow};
+use crate::crypto::base64_decode;
 use crate::json::{self, Value};
 use crate::model::{Revision, Wall, Why};
 
@@ -21,6 +22,7 @@ pub(super) fn message(line: &[u8]) -> Result<Message, String> {
 fn read(name: &str, v: &Value<'_>) -> Result<Message, String> {
     Ok(match name {
         "hello" => Message::Hello(hello(v)?),
+        "proof" => Message::Proof(bytes32(v, "proof")?),
         "beat" => Message::Beat {
             at: Wall(number(v, "at")?),
             status: v.get("epochs").map(|_| status(v)).transpose()?,
@@ -68,11 +70,31 @@ fn hello(v: &Value<'_>) -> Result<Hello, String> {
             "manager" => Role::Manager,
             _ => return need(None, "role"),
         },
+        side: match text(v, "side")? {
+            "dialler" => Side::Dialler,
+            "dialled" => Side::Dialled,
+            _ => return need(None, "side"),
+        },
         id: parsed(v, "id")?,
         name: parsed(v, "name")?,
         instance: parsed(v, "instance")?,
         at: Wall(number(v, "at")?),
+        expects: v.get("expects").map(|_| parsed(v, "expects")).transpose()?,
+        auth: v.get("key").map(|_| auth(v)).transpose()?,
     })
+}
+
+fn auth(v: &Value<'_>) -> Result<Auth, String> {
+    Ok(Auth {
+        key: parsed(v, "key")?,
+        nonce: bytes32(v, "nonce")?,
+    })
+}
+
+fn bytes32(v: &Value<'_>, key: &str) -> Result<[u8; 32], String> {
+    let mut bytes = Vec::new();
+    let decoded = base64_decode(text(v, key)?.as_bytes(), &mut bytes);
+    need(bytes.try_into().ok().filter(|_| decoded), key)
 }
 
 fn status(v: &Value<'_>) -> Result<Status, String> {

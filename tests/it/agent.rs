@@ -81,7 +81,7 @@ fn each_kind_of_bad_peer_costs_one_connection_and_one_line() {
         (&long, "line too long"),
         (deep.as_bytes(), "expected a hello: not JSON"),
         (version.as_bytes(), "protocol version 9"),
-        (role.as_bytes(), "not for agents"),
+        (role.as_bytes(), "only managers talk to it"),
         (
             b"{\"msg\":\"hello\",\"version\":1}\n",
             "role is missing or wrong",
@@ -307,7 +307,7 @@ fn it_listens_beyond_loopback_only_when_told_that_this_is_insecure() {
         .arg(dir.path()));
     refused
         .code(2)
-        .stderr_has("only loopback is allowed")
+        .stderr_has("beyond loopback a link needs a key")
         .stderr_has("--insecure");
     let mut allowed = Running::start(
         program("tcpmon-agent")

@@ -160,7 +160,8 @@ impl Play {
         let stream = self.connection().reader.get_mut();
         stream.write_all(&bytes).unwrap();
         if count.is_some() {
-            stream.shutdown(Shutdown::Write).unwrap();
+            // The agent may have ended it already: that is what such a line is for.
+            let _ = stream.shutdown(Shutdown::Write);
         }
     }
 

@@ -261,7 +261,9 @@ fn fleet(data: &Path) -> Audit {
         r#"{"agents":[{"name":"office","address":"h:1"},{"name":"attic","address":"h:2"}]}"#;
     run(
         data,
-        Some(&crate::config::parse_fleet(fleet.as_bytes(), KeyRule::Waived).unwrap()),
+        Some(
+            &crate::config::parse_fleet(fleet.as_bytes(), crate::config::KeyRule::Waived).unwrap(),
+        ),
     )
     .unwrap()
 }

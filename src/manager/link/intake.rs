@@ -4,7 +4,8 @@
 use std::sync::MutexGuard;
 use std::time::Duration;
 
-use super::{BATCH_LINES, Link, Reader, SYNC_EVERY, Shared};
+use super::{BATCH_LINES, Link, SYNC_EVERY, Shared};
+use crate::channel::Reader;
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::manager::history::{History, Taken};
@@ -42,14 +43,14 @@ impl<'l> Intake<'l> {
     pub(super) fn read(&mut self, reader: &mut Reader) -> Result<()> {
         let silence = Duration::from_secs(proto::SILENCE_MAX_S);
         loop {
-            let dead_at = reader.source().heard.after(silence);
-            reader.source().deadline = self.sync_at.map_or(dead_at, |at| at.min(dead_at));
+            let dead_at = reader.stream().heard.after(silence);
+            reader.stream().deadline = self.sync_at.map_or(dead_at, |at| at.min(dead_at));
             match reader.step() {
                 Ok(Step::Whole) => self.line(reader.line())?,
                 Ok(Step::End) => return Err(Error::new("closed by the agent")),
                 Ok(Step::Torn) => return Err(Error::new("closed by the agent within a line")),
                 Err(error) if error.is_timeout() => {
-                    if clock::mono() >= reader.source().heard.after(silence) {
+                    if clock::mono() >= reader.stream().heard.after(silence) {
                         return Err(Error::new(format!("silent for {} s", proto::SILENCE_MAX_S)));
                     }
                 }
@@ -200,6 +201,9 @@ impl<'l> Intake<'l> {
         let to_fetch = self.give_up_what_vanished(&status.epochs)?;
         let now = clock::wall();
         let mut shared = self.link.shared();
+        if let Some(live) = &mut shared.session {
+            live.heard = clock::mono();
+        }
         let first = !std::mem::replace(&mut shared.status_seen, true);
         let state = &mut shared.state;
         if first {

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use tcpmon::model::{ContentHash, Id, Revision, Wall};
-use tcpmon::proto::{self, Hello, Message, Role};
+use tcpmon::proto::{self, Hello, Message, Role, Side};
 
 use super::PATIENCE;
 
@@ -107,10 +107,13 @@ pub fn hello(id: u64, instance: u64) -> Message {
     Message::Hello(Hello {
         version: proto::VERSION,
         role: Role::Manager,
+        side: Side::Dialler,
         id: Id(id),
         name: format!("m{id}").parse().unwrap(),
         instance: Id(instance),
         at: Wall(0),
+        expects: None,
+        auth: None,
     })
 }
 

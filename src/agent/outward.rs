@@ -1,0 +1,94 @@
+//! Dialling out: for hosts behind NAT, where no manager can connect to. One thread for
+//! each manager dials, greets and serves, then does it again. After the greeting nothing
+//! differs from a manager that has dialled.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Agent;
+use super::session::{self, Seat};
+use crate::channel::{self, Channel};
+use crate::clock;
+use crate::error::{Context, Error, Result};
+use crate::log;
+use crate::net::back_off::back_off;
+use crate::net::dial::dial;
+use crate::net::resolve::Resolver;
+use crate::proto::Side;
+use crate::units::HostPort;
+
+/// Most managers to dial.
+pub const DIALS_MAX: usize = super::managers::MANAGERS_MAX;
+/// Longest wait for a connection.
+const DIAL_WITHIN: Duration = Duration::from_secs(5);
+/// For a session, too: see [`crate::net::listen::STACK_BYTES`].
+const STACK_BYTES: usize = crate::net::listen::STACK_BYTES;
+
+/// Keeps a session with the manager at `address` from now on.
+pub fn start(agent: &Arc<Agent>, resolver: Resolver, address: HostPort) -> Result<()> {
+    let agent = Arc::clone(agent);
+    let doing = format!("start the thread that dials manager {address}");
+    std::thread::Builder::new()
+        .name("outward".into())
+        .stack_size(STACK_BYTES)
+        .spawn(move || keep(&agent, &resolver, &address))
+        .context(|| doing)?;
+    Ok(())
+}
+
+fn keep(agent: &Arc<Agent>, resolver: &Resolver, address: &HostPort) {
+    let mut failures = 0u32;
+    let mut told = String::new();
+    // Of several keys the one that last worked, else each in turn.
+    let mut turn = 0usize;
+    loop {
+        match greet(agent, resolver, address, turn) {
+            Ok((channel, seat)) => {
+                told.clear();
+                failures = 0;
+                session::attend(seat, channel, &format!("at {address}"));
+            }
+            Err(error) => {
+                turn = turn.wrapping_add(1);
+                // A manager that stays away is told of once, not at every try.
+                let text = error.to_string();
+                if text != told {
+                    log::line(format_args!("manager at {address}: {text}"));
+                    told = text;
+                }
+            }
+        }
+        failures = failures.saturating_add(1);
+        clock::sleep(back_off(failures, clock::random()));
+    }
+}
+
+/// Dials, greets and admits the manager.
+fn greet(
+    agent: &Arc<Agent>,
+    resolver: &Resolver,
+    address: &HostPort,
+    turn: usize,
+) -> Result<(Channel, Seat)> {
+    let mut channel = connect(agent, resolver, address, turn)?;
+    match session::admit(agent, &channel.peer, channel.key.as_ref()) {
+        Ok(seat) => Ok((channel, seat)),
+        Err(refusal) => {
+            channel.refuse(&refusal.text);
+            Err(Error::new(refusal.text))
+        }
+    }
+}
+
+fn connect(agent: &Agent, resolver: &Resolver, address: &HostPort, turn: usize) -> Result<Channel> {
+    let key = match agent.keys.now() {
+        None => None,
+        Some(keys) if keys.is_empty() => return Err(Error::new("no key to greet it with")),
+        Some(keys) => Some(keys[turn % keys.len()].clone()),
+    };
+    let deadline = clock::mono().after(DIAL_WITHIN);
+    let dialled = dial(resolver, address, deadline, 0);
+    let stream = dialled.outcome.map_err(|f| Error::new(f.text))?;
+    let hello = agent.hello(Side::Dialler, key.as_ref(), None);
+    channel::greet(stream, hello, key)
+}

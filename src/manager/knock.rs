@@ -1,0 +1,123 @@
+//! The manager's own door: agents that can't be dialled dial in here. Who does not
+//! belong is turned away, and shown once.
+
+use std::cell::OnceCell;
+use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::sync::{Arc, Mutex};
+
+use super::core::Core;
+use super::link::{Link, Reach};
+use crate::channel::{self, NoChannel};
+use crate::config::KeyRule;
+use crate::error::{Context, Result};
+use crate::key::Key;
+use crate::net::listen::{self, Gate, STACK_BYTES, Stop};
+use crate::proto::Hello;
+use crate::proto::handshake::Refusal;
+
+/// Most connections that are greeted at once; a greeted one is handed to its link.
+const CONNECTIONS_MAX: usize = 32;
+/// Most knocks that are told apart.
+const KNOCKS_MAX: usize = 64;
+
+/// Who has knocked in vain, so that each is told once.
+#[derive(Debug, Default)]
+pub struct Knocks(Mutex<HashSet<String>>);
+
+impl Knocks {
+    /// Whether this is to be told; `text` names who it was and why not.
+    pub fn news(&self, text: &str) -> Option<String> {
+        let mut seen = self.0.lock().expect("knocks");
+        if seen.contains(text) || seen.len() > KNOCKS_MAX {
+            return None;
+        }
+        seen.insert(text.to_string());
+        match seen.len() > KNOCKS_MAX {
+            true => Some("more agents are knocking that do not belong; no more are told".into()),
+            false => Some(text.to_string()),
+        }
+    }
+}
+
+/// Accepts agents on `addr` from now on; the address that is bound.
+pub fn start(core: &Arc<Core>, addr: SocketAddr) -> Result<SocketAddr> {
+    let listener = listen::bind(addr)?;
+    let bound = listen::local_addr(&listener)?;
+    let gate = Gate::new(CONNECTIONS_MAX);
+    let stop = Stop::new(&listener, &gate)?;
+    let core = Arc::clone(core);
+    let accept = move || {
+        let handler = move |stream, peer| greet(&core, stream, peer);
+        listen::serve(listener, &gate, "knock", handler, &stop);
+    };
+    std::thread::Builder::new()
+        .name("accept".into())
+        .stack_size(STACK_BYTES)
+        .spawn(accept)
+        .context(|| format!("start the thread that listens on {bound}"))?;
+    Ok(bound)
+}
+
+fn greet(core: &Arc<Core>, stream: TcpStream, peer: SocketAddr) {
+    let (named, link) = (OnceCell::new(), OnceCell::new());
+    let answered = channel::answer(
+        stream,
+        |hello| {
+            let _ = named.set(hello.name.clone());
+            let (found, ours, key) = introduce(core, hello, peer.ip())?;
+            let _ = link.set(found);
+            Ok((ours, key))
+        },
+        |hello, _| link.get().map_or(Ok(()), |link| link.admits(hello)),
+    );
+    match (answered, link.get()) {
+        (Ok((channel, ())), Some(link)) => link.arrive(channel),
+        (Err(NoChannel::Failed(error)), _) => core.turned_away(&match named.get() {
+            Some(name) => format!("an agent named {name} is knocking, {error}"),
+            None => format!("a knock from {}: {error}", peer.ip()),
+        }),
+        (Ok(_), None) | (Err(NoChannel::Left), _) => {}
+    }
+}
+
+/// The link that an agent's hello is for, and what to answer with.
+fn introduce(
+    core: &Core,
+    theirs: &Hello,
+    from: IpAddr,
+) -> std::result::Result<(Arc<Link>, Hello, Option<Key>), Refusal> {
+    let link = core.link_named(&theirs.name);
+    let link = link.ok_or_else(|| Refusal::unauthentic("not in the fleet file"))?;
+    if link.reach != Reach::DialsIn {
+        let text = "which the fleet file has an address for, not \"dials_in\": true";
+        return Err(Refusal::unauthentic(text));
+    }
+    let keyless_afar = link.key_file.is_none() && !from.to_canonical().is_loopback();
+    if keyless_afar && core.key_rule() == KeyRule::Required {
+        return Err(Refusal::unauthentic(
+            "from beyond loopback, and without a \"key_file\" in the fleet file",
+        ));
+    }
+    let (ours, key) = link.introduce(theirs)?;
+    Ok((link, ours, key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_knock_is_told_once_and_not_without_end() {
+        let knocks = Knocks::default();
+        let text = |n| format!("an agent named a{n} is knocking, not in the fleet file");
+        for n in 0..KNOCKS_MAX {
+            assert_eq!(knocks.news(&text(n)), Some(text(n)));
+            assert_eq!(knocks.news(&text(n)), None);
+        }
+        let last = knocks.news(&text(KNOCKS_MAX)).unwrap();
+        assert!(last.starts_with("more agents are knocking"), "{last}");
+        assert_eq!(knocks.news(&text(KNOCKS_MAX + 1)), None);
+        assert_eq!(knocks.news(&text(0)), None);
+    }
+}
