@@ -6,7 +6,7 @@
 //! [`HELLO_BYTES_MAX`] bytes within [`HELLO_WITHIN_S`] seconds, and no more.
 
 use std::io;
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use crate::clock;
@@ -16,9 +16,14 @@ use crate::key::Key;
 use crate::model::Wall;
 use crate::net::line::{LineError, LineReader, Step};
 use crate::net::stream::{TimedStream, write_all};
+use crate::net::{self, resolve::Resolver};
 use crate::proto::handshake::{Opening, Proving, Refusal, Seals, read_hello};
 use crate::proto::seal::{Opener, Sealer, sealed_len};
 use crate::proto::{HELLO_BYTES_MAX, HELLO_WITHIN_S, Hello, LINE_BYTES_MAX, Message};
+use crate::units::HostPort;
+
+/// Longest wait for a connection that this side dials.
+const DIAL_WITHIN: Duration = Duration::from_secs(5);
 
 /// A connection whose two sides have greeted each other.
 pub struct Channel {
@@ -128,8 +133,38 @@ impl From<Error> for NoChannel {
     }
 }
 
+/// Dials the peer at `address` and greets it. Of several keys, of which the peer may not
+/// know each, `turn` says which one's turn it is; it moves on when the greeting fails. A name that stands for this host's own
+/// loopback is not talked to without a key where it resolves to something else.
+pub fn dial(
+    resolver: &Resolver,
+    address: &HostPort,
+    keys: Option<Vec<Key>>,
+    turn: &mut usize,
+    hello: impl FnOnce(Option<&Key>) -> Hello,
+) -> Result<Channel, Error> {
+    let key = match keys {
+        None => None,
+        Some(keys) if keys.is_empty() => return Err(Error::new("no key to greet it with")),
+        Some(keys) => Some(keys[*turn % keys.len()].clone()),
+    };
+    let deadline = clock::mono().after(DIAL_WITHIN);
+    let dialled = net::dial::dial(resolver, address, deadline, 0);
+    let stream = dialled.outcome.map_err(|f| Error::new(f.text))?;
+    let strays = |addr: SocketAddr| !addr.ip().to_canonical().is_loopback();
+    if key.is_none() && address.is_loopback() && dialled.addr.is_some_and(strays) {
+        return Err(Error::new(format!(
+            "{address} is not a loopback address here, and the link has no key"
+        )));
+    }
+    let hello = hello(key.as_ref());
+    greet(stream, hello, key)
+        .inspect_err(|_| *turn = turn.wrapping_add(1))
+        .context(|| format!("greet {address}"))
+}
+
 /// Greets a peer that this side has dialled.
-pub fn greet(stream: TcpStream, hello: Hello, key: Option<Key>) -> Result<Channel, Error> {
+fn greet(stream: TcpStream, hello: Hello, key: Option<Key>) -> Result<Channel, Error> {
     let mut greeting = Greeting::new(stream)?;
     let opening = Opening::new(hello, key.clone(), nonce(&key)?);
     greeting.send(opening.line())?;

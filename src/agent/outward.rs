@@ -3,24 +3,21 @@
 //! differs from a manager that has dialled.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::Agent;
 use super::session::{self, Seat};
 use crate::channel::{self, Channel};
 use crate::clock;
 use crate::error::{Context, Error, Result};
+use crate::key::Key;
 use crate::log;
 use crate::net::back_off::back_off;
-use crate::net::dial::dial;
 use crate::net::resolve::Resolver;
 use crate::proto::Side;
 use crate::units::HostPort;
 
 /// Most managers to dial.
 pub const DIALS_MAX: usize = super::managers::MANAGERS_MAX;
-/// Longest wait for a connection.
-const DIAL_WITHIN: Duration = Duration::from_secs(5);
 /// For a session, too: see [`crate::net::listen::STACK_BYTES`].
 const STACK_BYTES: usize = crate::net::listen::STACK_BYTES;
 
@@ -42,14 +39,13 @@ fn keep(agent: &Arc<Agent>, resolver: &Resolver, address: &HostPort) {
     // Of several keys the one that last worked, else each in turn.
     let mut turn = 0usize;
     loop {
-        match greet(agent, resolver, address, turn) {
+        match greet(agent, resolver, address, &mut turn) {
             Ok((channel, seat)) => {
                 told.clear();
                 failures = 0;
                 session::attend(seat, channel, &format!("at {address}"));
             }
             Err(error) => {
-                turn = turn.wrapping_add(1);
                 // A manager that stays away is told of once, not at every try.
                 let text = error.to_string();
                 if text != told {
@@ -68,9 +64,10 @@ fn greet(
     agent: &Arc<Agent>,
     resolver: &Resolver,
     address: &HostPort,
-    turn: usize,
+    turn: &mut usize,
 ) -> Result<(Channel, Seat)> {
-    let mut channel = connect(agent, resolver, address, turn)?;
+    let hello = |key: Option<&Key>| agent.hello(Side::Dialler, key, None);
+    let mut channel = channel::dial(resolver, address, agent.keys.now(), turn, hello)?;
     match session::admit(agent, &channel.peer, channel.key.as_ref()) {
         Ok(seat) => Ok((channel, seat)),
         Err(refusal) => {
@@ -78,17 +75,4 @@ fn greet(
             Err(Error::new(refusal.text))
         }
     }
-}
-
-fn connect(agent: &Agent, resolver: &Resolver, address: &HostPort, turn: usize) -> Result<Channel> {
-    let key = match agent.keys.now() {
-        None => None,
-        Some(keys) if keys.is_empty() => return Err(Error::new("no key to greet it with")),
-        Some(keys) => Some(keys[turn % keys.len()].clone()),
-    };
-    let deadline = clock::mono().after(DIAL_WITHIN);
-    let dialled = dial(resolver, address, deadline, 0);
-    let stream = dialled.outcome.map_err(|f| Error::new(f.text))?;
-    let hello = agent.hello(Side::Dialler, key.as_ref(), None);
-    channel::greet(stream, hello, key)
 }

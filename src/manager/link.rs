@@ -29,13 +29,10 @@ use crate::files::KeyFile;
 use crate::key::{Key, Rights};
 use crate::model::{ContentHash, Id, KeyId, Mono, Name, Revision};
 use crate::net::back_off::back_off;
-use crate::net::dial::dial;
 use crate::proto::handshake::Refusal;
 use crate::proto::{self, Hello, Message, SILENCE_MAX_S, Side};
 use crate::units::HostPort;
 
-/// Longest wait for a connection.
-const DIAL_WITHIN: Duration = Duration::from_secs(5);
 /// What was stored is made durable, and acknowledged, within this time.
 const SYNC_EVERY: Duration = Duration::from_millis(500);
 /// Lines taken between two writes to the history.
@@ -267,7 +264,7 @@ impl Link {
         while !self.is_stopped() {
             let heard = self.bell.heard();
             let channel = match &self.reach {
-                Reach::Dial(address) => self.dial(address, turn),
+                Reach::Dial(address) => self.dial(address, &mut turn),
                 Reach::DialsIn => match self.arrival() {
                     Some(channel) => Ok(channel),
                     None => return,
@@ -275,11 +272,7 @@ impl Link {
             };
             let ended = match channel {
                 Ok(channel) => self.session(channel),
-                Err(error) => {
-                    // Of several keys the next may be the one that is known there.
-                    turn = turn.wrapping_add(1);
-                    error
-                }
+                Err(error) => error,
             };
             let served = self.away(&ended.to_string());
             if self.reach == Reach::DialsIn {
@@ -337,19 +330,9 @@ impl Link {
         served
     }
 
-    fn dial(&self, address: &HostPort, turn: usize) -> Result<Channel> {
-        let key = match self.keys_now() {
-            None => None,
-            Some(keys) if keys.is_empty() => return Err(Error::new("no key to greet it with")),
-            Some(keys) => Some(keys[turn % keys.len()].clone()),
-        };
-        let deadline = clock::mono().after(DIAL_WITHIN);
-        let dialled = dial(self.core.resolver(), address, deadline, 0);
-        let stream = dialled
-            .outcome
-            .map_err(|failure| Error::new(failure.text))?;
-        let hello = self.core.hello(Side::Dialler, &self.name);
-        channel::greet(stream, hello, key).context(|| format!("greet {address}"))
+    fn dial(&self, address: &HostPort, turn: &mut usize) -> Result<Channel> {
+        let hello = |_: Option<&Key>| self.core.hello(Side::Dialler, &self.name);
+        channel::dial(self.core.resolver(), address, self.keys_now(), turn, hello)
     }
 
     /// The hello and the key to answer the agent's hello with, when it dials in.

@@ -231,6 +231,8 @@ impl<'l> Intake<'l> {
         drop(shared);
         if first {
             self.resume();
+            // So that whoever reads the files sees at once that it is connected.
+            self.link.save_if_changed()?;
         }
         self.link.bell.ring();
         self.link.publish();
