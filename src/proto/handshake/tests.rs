@@ -391,3 +391,34 @@ fn a_hello_of_another_version_is_told_so_whatever_else_it_says() {
     let refusal = read_hello(b"{\"msg\":\"bye\",\"text\":\"no\"}").unwrap_err();
     assert_eq!((refusal.text.as_str(), refusal.told), ("refused: no", None));
 }
+
+/// The worked example in the manual, with nonces of one byte repeated.
+fn example() -> String {
+    let beat = "{\"msg\":\"beat\",\"at\":1763820010000}";
+    let one = Opening::new(manager(Side::Dialler), Some(key()), [1; 32]);
+    let two = Opening::new(agent(Side::Dialled), Some(key()), [2; 32]);
+    let (line_one, line_two) = (one.line().trim_end(), two.line().trim_end());
+    let proving_one = one.agree(&two.hello, line_two.as_bytes()).unwrap().unwrap();
+    let proving_two = two.agree(&one.hello, line_one.as_bytes()).unwrap().unwrap();
+    let (proof_one, proof_two) = (proving_one.line(), proving_two.line());
+    let mut seals_one = proving_one.confirm(proof_two.trim_end().as_bytes()).unwrap();
+    let mut sealed = Vec::new();
+    for _ in 0..2 {
+        seals_one.sealer.seal(beat.as_bytes(), &mut sealed);
+    }
+    let sealed = String::from_utf8(sealed).unwrap();
+    let (first, second) = sealed.trim_end().split_once('\n').unwrap();
+    format!(
+        "master key  {}agent's key {}M: {line_one}\nA: {line_two}\nM: {proof_one}A: {proof_two}M: {first}\nM: {second}\n",
+        master(7).line(),
+        key().line(),
+    )
+}
+
+#[test]
+fn the_manual_shows_a_handshake_as_it_is() {
+    let manual = include_str!("../../../docs/protocol.md");
+    let block = manual.split("```handshake\n").nth(1).unwrap_or_default();
+    let shown = block.split("```").next().unwrap_or_default();
+    assert_eq!(shown, example());
+}
