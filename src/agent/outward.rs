@@ -42,8 +42,9 @@ fn keep(agent: &Arc<Agent>, resolver: &Resolver, address: &HostPort) {
         match greet(agent, resolver, address, &mut turn) {
             Ok((channel, seat)) => {
                 told.clear();
-                failures = 0;
-                session::attend(seat, channel, &format!("at {address}"));
+                if session::attend(seat, channel, &format!("at {address}")) {
+                    failures = 0;
+                }
             }
             Err(error) => {
                 // A manager that stays away is told of once, not at every try.

@@ -69,7 +69,9 @@ pub fn serve(agent: &Arc<Agent>, stream: TcpStream, peer: SocketAddr) {
     let introduce = |hello: &Hello| introduce(agent, hello);
     let admit = |hello: &Hello, key: Option<&Key>| admit(agent, hello, key);
     match channel::answer(stream, introduce, admit) {
-        Ok((channel, seat)) => attend(seat, channel, &format!("from {peer}")),
+        Ok((channel, seat)) => {
+            attend(seat, channel, &format!("from {peer}"));
+        }
         Err(NoChannel::Left) => {
             log::line(format_args!(
                 "connection from {peer}: closed before its hello"
@@ -105,8 +107,9 @@ pub fn admit(
     }
 }
 
-/// Has a session with a manager until it ends. `whence` says for the log where it is.
-pub fn attend(seat: Seat, channel: Channel, whence: &str) {
+/// Has a session with a manager until it ends; whether the manager took up its work,
+/// which one that turns the agent away does not. `whence` says for the log where it is.
+pub fn attend(seat: Seat, channel: Channel, whence: &str) -> bool {
     let name = channel.peer.name.clone();
     log::line(format_args!("manager {name} connected {whence}"));
     let session = Arc::new(Session {
@@ -119,6 +122,7 @@ pub fn attend(seat: Seat, channel: Channel, whence: &str) {
     let ended = session.run(channel.reader, channel.writer);
     drop(seat);
     log::line(format_args!("manager {} {whence}: {ended}", session.name));
+    session.shared().resume.is_some()
 }
 
 impl Session {

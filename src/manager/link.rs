@@ -379,9 +379,9 @@ impl Link {
     }
 
     /// One session, from the greeting to its end, which always has a reason.
-    fn session(self: &Arc<Link>, channel: Channel) -> Error {
+    fn session(self: &Arc<Link>, mut channel: Channel) -> Error {
         if let Err(error) = self.admit(&channel) {
-            channel.writer.close();
+            channel.refuse(&error.to_string());
             return error;
         }
         if self.is_stopped() {
