@@ -135,7 +135,7 @@ pub enum Why {
     Dns,
     Mismatch,
     Closed,
-    /// The agent's own host could not make the attempt (no descriptors, no ports).
+    /// The agent's own host could not make the attempt (no descriptors, no ports), or may not.
     Local,
 }
 

@@ -5,10 +5,12 @@
 //! in; the short texts for tables say where they round. All clock times are UTC.
 
 mod address;
+mod cidr;
 
 use std::time::Duration;
 
 pub use address::{HOST_LEN_MAX, HostPort};
+pub use cidr::{Cidr, RULES_MAX, Reach};
 
 /// Wall time: Unix milliseconds. Steps when the host's clock is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

@@ -8,6 +8,7 @@ mod control;
 mod host;
 mod keys;
 mod managers;
+mod options;
 mod outward;
 mod prober;
 mod recorder;
@@ -16,123 +17,33 @@ mod settings;
 mod spool;
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::bell::Bell;
-use crate::cli::{self, Args, Fail, Opt, Program};
+use crate::cli;
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::journal::{SyncMode, create_file};
+use crate::journal::create_file;
 use crate::log;
 use crate::model::{Id, Name};
+use crate::net::door::Door;
 use crate::net::listen::{self, Gate, Stop};
 use crate::net::resolve::Resolver;
 use crate::record::Body;
-use crate::units::{HostPort, parse_size, size_text};
 
 use keys::Keys;
 use managers::Managers;
+use options::{Options, PROGRAM};
 use prober::Prober;
 use recorder::Recorder;
 use settings::Settings;
 use spool::Spool;
 
-/// Where the agent listens unless told otherwise.
-pub const LISTEN_DEFAULT: &str = "127.0.0.1:65432";
 /// Most connections at once, of whatever kind.
 const CONNECTIONS_MAX: usize = 32;
-/// Most probing threads unless told otherwise, and at all.
-const WORKERS_DEFAULT: usize = 1024;
-const WORKERS_MAX: usize = 65_536;
-const SPOOL_LIMIT_DEFAULT: u64 = 64 * 1024 * 1024;
-
-const PROGRAM: Program = Program {
-    name: "tcpmon-agent",
-    about: "Probes TCP services as its managers say, keeps every result until they have it.",
-    usage: &[
-        "tcpmon-agent [--listen ADDR] [--key-file FILE] [--data DIR] [options]",
-        "tcpmon-agent --manager HOST:PORT [--key-file FILE] [--data DIR] [options]",
-        "tcpmon-agent --forget NAME [--data DIR]",
-    ],
-    opts: &[
-        Opt {
-            name: "--listen",
-            value: "ADDR",
-            default: LISTEN_DEFAULT,
-            help: "IP:PORT to listen on for managers; port 0 picks a free one; with --manager only when given",
-            repeat: false,
-        },
-        Opt {
-            name: "--manager",
-            value: "HOST:PORT",
-            default: "",
-            help: "dial this manager, instead of listening or beside it; repeatable",
-            repeat: true,
-        },
-        Opt {
-            name: "--key-file",
-            value: "FILE",
-            default: "",
-            help: "a manager's key, as tcpmon-manager keygen --agent makes it; links are then sealed, and only who has a key gets in; repeatable, one for each manager",
-            repeat: true,
-        },
-        Opt {
-            name: "--name",
-            value: "NAME",
-            default: "the host's name",
-            help: "what the agent calls itself; under a key it goes by the name in the key",
-            repeat: false,
-        },
-        Opt {
-            name: "--data",
-            value: "DIR",
-            default: "$STATE_DIRECTORY, else ~/.local/state/tcpmon/agent",
-            help: "where the configuration and the results are kept",
-            repeat: false,
-        },
-        Opt {
-            name: "--spool-limit",
-            value: "SIZE",
-            default: "64MiB",
-            help: "results kept for managers that are away; beyond it the oldest become a gap record",
-            repeat: false,
-        },
-        Opt {
-            name: "--sync",
-            value: "always|interval|never",
-            default: "interval",
-            help: "when results are made durable: before they are sent, once a second, or as the system likes",
-            repeat: false,
-        },
-        Opt {
-            name: "--max-workers",
-            value: "N",
-            default: "1024",
-            help: "most probes under way at once; each costs a thread while it lasts",
-            repeat: false,
-        },
-        Opt {
-            name: "--insecure",
-            value: "",
-            default: "",
-            help: "talk beyond loopback without a key, where anyone who connects may read and configure",
-            repeat: false,
-        },
-        Opt {
-            name: "--forget",
-            value: "NAME",
-            default: "",
-            help: "stop keeping results for this manager, whether the agent runs or not, and end",
-            repeat: false,
-        },
-    ],
-    more: "",
-    free_max: 0,
-};
 
 /// Runs the program with its arguments (without its own name).
 pub fn main(args: Vec<OsString>) -> ExitCode {
@@ -145,118 +56,6 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         }
         Ok(ExitCode::SUCCESS)
     })
-}
-
-struct Options {
-    /// `None` when it only dials.
-    listen: Option<SocketAddr>,
-    managers: Vec<HostPort>,
-    keys: Keys,
-    name: Name,
-    spool_limit: u64,
-    sync: SyncMode,
-    workers_max: usize,
-}
-
-impl Options {
-    fn read(args: &Args) -> std::result::Result<Options, Fail> {
-        let managers = addresses(args)?;
-        let listen = match args.parsed("--listen", listen::address)? {
-            Some(addr) => Some(addr),
-            None if managers.is_empty() => Some(LISTEN_DEFAULT.parse().expect("a valid default")),
-            None => None,
-        };
-        let key_files: Vec<PathBuf> = args.all("--key-file").map(PathBuf::from).collect();
-        check_exposure(args, listen, &managers)?;
-        Ok(Options {
-            listen,
-            managers,
-            keys: Keys::open(key_files)?,
-            name: args
-                .parsed("--name", str::parse)?
-                .unwrap_or_else(|| files::host_name("agent")),
-            spool_limit: args
-                .parsed("--spool-limit", spool_limit)?
-                .unwrap_or(SPOOL_LIMIT_DEFAULT),
-            sync: args
-                .parsed("--sync", sync_mode)?
-                .unwrap_or(SyncMode::Interval),
-            workers_max: args
-                .parsed("--max-workers", |text| cli::count(text, WORKERS_MAX))?
-                .unwrap_or(WORKERS_DEFAULT),
-        })
-    }
-}
-
-fn addresses(args: &Args) -> std::result::Result<Vec<HostPort>, Fail> {
-    let mut managers: Vec<HostPort> = Vec::new();
-    for text in args.all("--manager") {
-        let address = text
-            .parse()
-            .map_err(|expected: String| cli::wrong("--manager", &expected, text))?;
-        if managers.contains(&address) {
-            return Err(Fail::Usage(format!("--manager {address}: given twice")));
-        }
-        managers.push(address);
-    }
-    match managers.len() > outward::DIALS_MAX {
-        true => Err(Fail::Usage(format!(
-            "--manager: at most {} can be dialled",
-            outward::DIALS_MAX
-        ))),
-        false => Ok(managers),
-    }
-}
-
-/// Beyond loopback a link needs a key, unless the user says that it does not.
-fn check_exposure(
-    args: &Args,
-    listen: Option<SocketAddr>,
-    managers: &[HostPort],
-) -> std::result::Result<(), Fail> {
-    let keyed = args.get("--key-file").is_some();
-    let insecure = args.flag("--insecure");
-    if keyed && insecure {
-        let text = "--insecure and --key-file: a side that has a key never talks without";
-        return Err(Fail::Usage(text.into()));
-    }
-    let listens = listen.filter(|addr| !addr.ip().is_loopback());
-    let dials = managers.iter().find(|m| !m.is_loopback());
-    let (option, exposed) = match (listens, dials) {
-        (Some(addr), _) => ("--listen", addr.to_string()),
-        (None, Some(address)) => ("--manager", address.to_string()),
-        (None, None) => return Ok(()),
-    };
-    match (keyed, insecure) {
-        (true, _) => Ok(()),
-        (false, true) => {
-            log::line(format_args!(
-                "--insecure: anyone who can reach or pose as {exposed} may read and configure this agent"
-            ));
-            Ok(())
-        }
-        (false, false) => Err(Fail::Usage(format!(
-            "{option} {exposed}: beyond loopback a link needs a key, since anyone could read and configure this agent: give --key-file (tcpmon-manager keygen --agent NAME makes one), or --insecure"
-        ))),
-    }
-}
-
-fn spool_limit(text: &str) -> std::result::Result<u64, String> {
-    match parse_size(text)? {
-        limit if limit < spool::LIMIT_MIN => {
-            Err(format!("expected at least {}", size_text(spool::LIMIT_MIN)))
-        }
-        limit => Ok(limit),
-    }
-}
-
-fn sync_mode(text: &str) -> std::result::Result<SyncMode, String> {
-    match text {
-        "always" => Ok(SyncMode::Always),
-        "interval" => Ok(SyncMode::Interval),
-        "never" => Ok(SyncMode::Never),
-        _ => Err("expected always, interval or never".to_string()),
-    }
 }
 
 /// What every part of the running agent shares.
@@ -343,7 +142,8 @@ fn run(dir: &Path, mut options: Options) -> Result<()> {
     };
     let gate = Gate::new(CONNECTIONS_MAX);
     let stop = Stop::new(&listener, &gate)?;
-    let handler = move |stream, peer| session::serve(&agent, stream, peer);
+    let door = Arc::new(Door::default());
+    let handler = move |stream, peer| session::serve(&agent, &door, stream, peer);
     listen::serve(listener, &gate, "session", handler, &stop);
     Err(Error::new("the listener ended"))
 }
@@ -363,9 +163,14 @@ fn start(dir: &Path, options: Options, resolver: Resolver) -> Result<Arc<Agent>>
     let version = env!("CARGO_PKG_VERSION").to_string();
     recorder.event(clock::wall(), Body::Start { alive, version });
     recorder.clock(clock::wall(), clock::mono());
-    let prober = Prober::new(resolver, Arc::clone(&recorder), options.workers_max);
+    let prober = Prober::new(
+        resolver,
+        options.reach.clone(),
+        Arc::clone(&recorder),
+        options.workers_max,
+    );
     let managers = Managers::open(dir)?;
-    let (settings, targets) = Settings::open(dir);
+    let (settings, targets) = Settings::open(dir, options.reach);
     if let Some(revision) = settings.revision() {
         let (counter, owner, count) = (revision.counter, &revision.owner_name, targets.len());
         log::line(format_args!(

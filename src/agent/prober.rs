@@ -18,6 +18,7 @@ use crate::net::resolve::Resolver;
 use crate::probe;
 use crate::record::{Body, SkipWhy};
 use crate::schedule::{Change, Job, Schedule};
+use crate::units::Reach;
 
 /// Workers that should be asleep with a job in hand at any time.
 const SPARE: usize = 2;
@@ -34,6 +35,7 @@ pub struct Prober(Arc<Shared>);
 
 struct Shared {
     resolver: Resolver,
+    reach: Reach,
     recorder: Arc<Recorder>,
     workers_max: usize,
     pool: Mutex<Pool>,
@@ -89,10 +91,17 @@ impl Pool {
 }
 
 impl Prober {
-    /// A prober without targets, of at most `workers_max` threads.
-    pub fn new(resolver: Resolver, recorder: Arc<Recorder>, workers_max: usize) -> Prober {
+    /// A prober without targets, of at most `workers_max` threads. It connects to nothing
+    /// outside `reach`; a target that lies there fails, and says so.
+    pub fn new(
+        resolver: Resolver,
+        reach: Reach,
+        recorder: Arc<Recorder>,
+        workers_max: usize,
+    ) -> Prober {
         Prober(Arc::new(Shared {
             resolver,
+            reach,
             recorder,
             workers_max,
             pool: Mutex::default(),
@@ -162,7 +171,8 @@ impl Prober {
             };
             drop(awake);
             let started = clock::mono();
-            let (sample, stream) = probe::tcp(&self.0.resolver, &job.target, job.due);
+            let (resolver, reach) = (&self.0.resolver, &self.0.reach);
+            let (sample, stream) = probe::tcp(resolver, reach, &job.target, job.due);
             pool = self.pool();
             // A target that ended meanwhile has no results any more.
             if pool.schedule.wanted(&job) {

@@ -6,6 +6,7 @@
 //! long backlog hides neither the present nor that we are alive.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt::Display;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -18,6 +19,7 @@ use crate::journal::Follower;
 use crate::key::{Key, Rights};
 use crate::log;
 use crate::model::{Epoch, Mono, Name};
+use crate::net::door::Door;
 use crate::net::line::Step;
 use crate::proto::handshake::{self, Refusal};
 use crate::proto::{self, Assembly, ConfigPart, Hello, Message, Role, Side, Status, TargetNow};
@@ -64,20 +66,30 @@ impl Drop for Seat {
     }
 }
 
-/// Serves a manager that has dialled until its session ends; says in the log how it did.
-pub fn serve(agent: &Arc<Agent>, stream: TcpStream, peer: SocketAddr) {
+/// Serves a manager that has dialled, if the door lets it in, until its session ends; says
+/// in the log how it did.
+pub fn serve(agent: &Arc<Agent>, door: &Arc<Door>, stream: TcpStream, peer: SocketAddr) {
+    let (pass, news) = door.knock(peer.ip(), clock::mono());
+    tell(news);
+    let Ok(pass) = pass else {
+        return;
+    };
     let introduce = |hello: &Hello| introduce(agent, hello);
     let admit = |hello: &Hello, key: Option<&Key>| admit(agent, hello, key);
+    let line = |text: &dyn Display| format!("connection from {peer}: {text}");
     match channel::answer(stream, introduce, admit) {
         Ok((channel, seat)) => {
+            tell(pass.proved());
             attend(seat, channel, &format!("from {peer}"));
         }
-        Err(NoChannel::Left) => {
-            log::line(format_args!(
-                "connection from {peer}: closed before its hello"
-            ));
-        }
-        Err(NoChannel::Failed(error)) => log::line(format_args!("connection from {peer}: {error}")),
+        Err(NoChannel::Left) => tell(pass.left(&line(&"closed before its hello"), clock::mono())),
+        Err(NoChannel::Failed(error)) => tell(pass.failed(&line(&error), clock::mono())),
+    }
+}
+
+fn tell(news: Option<String>) {
+    if let Some(news) = news {
+        log::line(news);
     }
 }
 

@@ -1,6 +1,8 @@
 //! The configuration in force: who owns it, what replaces it, and the copy on
 //! disk that a restart begins from. A configuration is in force whole and kept, or
-//! not at all.
+//! not at all. What may be probed is asked when one is offered, not when the kept one
+//! is read: a rule that is new must not take away the targets that it leaves alone.
+//! Those it refuses fail with each probe.
 
 use std::path::{Path, PathBuf};
 
@@ -11,6 +13,7 @@ use crate::json;
 use crate::log;
 use crate::model::{Revision, Target};
 use crate::proto::{self, CONFIG_BYTES_MAX};
+use crate::units::Reach;
 
 /// The revision's line adds this much at most to the kept file.
 const REVISION_BYTES_MAX: usize = 1024;
@@ -53,15 +56,18 @@ fn decide(current: Option<&Revision>, offered: &Revision, take_over: bool) -> De
 #[derive(Debug)]
 pub struct Settings {
     path: PathBuf,
+    reach: Reach,
     revision: Option<Revision>,
 }
 
 impl Settings {
     /// Reads the last good configuration kept in `dir`, and its targets. A file that
-    /// can't be used is told and left alone; there are no targets then.
-    pub fn open(dir: &Path) -> (Settings, Vec<Target>) {
+    /// can't be used is told and left alone; there are no targets then. What is offered
+    /// later has to lie within `reach`.
+    pub fn open(dir: &Path, reach: Reach) -> (Settings, Vec<Target>) {
         let mut settings = Settings {
             path: dir.join("config.jsonl"),
+            reach,
             revision: None,
         };
         if files::stamp(&settings.path).is_none() {
@@ -99,7 +105,7 @@ impl Settings {
             Decision::Refuse(text) => return Err(vec![text]),
             Decision::Replace => {}
         }
-        let targets = config::parse_agent_config(text.as_bytes()).map_err(listed)?;
+        let targets = config::parse_agent_config(text.as_bytes(), &self.reach).map_err(listed)?;
         self.keep(offered, text)
             .map_err(|error| vec![format!("it can't be kept: {error}")])?;
         self.revision = Some(offered.clone());
@@ -130,8 +136,8 @@ fn read(path: &Path) -> std::result::Result<(Revision, Vec<Target>), String> {
     let (head, text) = bytes.split_at(newline);
     let value = json::parse(head).map_err(|error| format!("revision line: {error}"))?;
     let revision = proto::read_revision(&value)?;
-    let targets =
-        config::parse_agent_config(text).map_err(|problems| listed(problems).join("; "))?;
+    let targets = config::parse_agent_config(text, &Reach::default())
+        .map_err(|problems| listed(problems).join("; "))?;
     Ok((revision, targets))
 }
 
@@ -175,7 +181,7 @@ mod tests {
     #[test]
     fn a_good_configuration_survives_a_restart_and_a_bad_one_changes_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let (mut settings, targets) = Settings::open(dir.path());
+        let (mut settings, targets) = Settings::open(dir.path(), Reach::default());
         assert!(targets.is_empty());
         let good = r#"{"targets":[{"name":"a","address":"h:1","interval_ms":1000,"timeout_ms":500,"retries":0}]}"#;
         let taken = settings
@@ -189,8 +195,24 @@ mod tests {
             r#"{"targets":[{"name":"a b"},{}]}"#,
         );
         assert!(problems.unwrap_err().len() > 3);
-        let (again, targets) = Settings::open(dir.path());
+        let (again, targets) = Settings::open(dir.path(), Reach::default());
         assert_eq!(again.revision(), Some(&revision(1, 1, 1)));
         assert_eq!(targets, taken);
+    }
+
+    #[test]
+    fn what_is_refused_may_be_in_force_already_but_not_offered() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut settings, _) = Settings::open(dir.path(), Reach::default());
+        let text = r#"{"targets":[{"name":"a","address":"10.0.0.7:1","interval_ms":1000,"timeout_ms":500,"retries":0}]}"#;
+        let taken = settings.offer(&revision(1, 1, 1), false, text).unwrap();
+        let reach = || Reach::parse([].into_iter(), ["10.0.0.0/8"].into_iter()).unwrap();
+        let (mut again, targets) = Settings::open(dir.path(), reach());
+        assert_eq!(Some(targets), taken);
+        let problem = "1:35: targets[0].address: 10.0.0.7 is within --deny 10.0.0.0/8";
+        let offered = again.offer(&revision(1, 2, 2), false, text);
+        assert_eq!(offered, Err(vec![problem.to_string()]));
+        let (same, _) = Settings::open(dir.path(), reach());
+        assert_eq!(same.revision(), Some(&revision(1, 1, 1)));
     }
 }

@@ -8,7 +8,7 @@ use super::fields::{BLANK, Key, Notes, Path, Presence, Problem, Spot, quoted};
 use super::{TARGETS_MAX, interval, retries, timeout};
 use crate::json::{self, Reader, SyntaxError};
 use crate::model::Target;
-use crate::units::duration_text;
+use crate::units::{Reach, duration_text};
 
 static TARGET: [Key<Target>; 5] = [
     Key {
@@ -84,23 +84,23 @@ pub fn agent_config_json(targets: &[Target]) -> String {
     out
 }
 
-/// Reads what [`agent_config_json`] writes, checking all of it. Errors: as for
-/// [`super::parse_fleet`].
-pub fn parse_agent_config(text: &[u8]) -> Result<Vec<Target>, Vec<Problem>> {
+/// Reads what [`agent_config_json`] writes, checking all of it; an address that stands
+/// there as an IP address must lie within `reach`. Errors: as for [`super::parse_fleet`].
+pub fn parse_agent_config(text: &[u8], reach: &Reach) -> Result<Vec<Target>, Vec<Problem>> {
     let mut notes = Notes::default();
-    match read(text, &mut notes) {
+    match read(text, reach, &mut notes) {
         Ok(targets) => notes.problems.verdict(text, targets),
         Err(error) => Err(vec![Problem::syntax(text, &error)]),
     }
 }
 
-fn read(text: &[u8], notes: &mut Notes) -> Result<Vec<Target>, SyntaxError> {
+fn read(text: &[u8], reach: &Reach, notes: &mut Notes) -> Result<Vec<Target>, SyntaxError> {
     let mut reader = Reader::new(text);
     let start = reader.at();
     let mut targets = None;
     reader.object(|reader, key| {
         if key == "targets" && targets.is_none() {
-            targets = Some(read_targets(reader, notes)?);
+            targets = Some(read_targets(reader, reach, notes)?);
             return Ok(());
         }
         let text = || match &*key {
@@ -118,7 +118,11 @@ fn read(text: &[u8], notes: &mut Notes) -> Result<Vec<Target>, SyntaxError> {
     Ok(targets.unwrap_or_default())
 }
 
-fn read_targets(reader: &mut Reader<'_>, notes: &mut Notes) -> Result<Vec<Target>, SyntaxError> {
+fn read_targets(
+    reader: &mut Reader<'_>,
+    reach: &Reach,
+    notes: &mut Notes,
+) -> Result<Vec<Target>, SyntaxError> {
     let list = Path::Key(&Path::Root, "targets");
     let at = reader.at();
     let mut targets = Vec::new();
@@ -127,11 +131,12 @@ fn read_targets(reader: &mut Reader<'_>, notes: &mut Notes) -> Result<Vec<Target
         let value = reader.value()?;
         if count < TARGETS_MAX {
             let path = Path::Index(&list, count);
-            targets.push(read_target(&mut Spot {
+            let mut spot = Spot {
                 value: &value,
                 path,
                 notes,
-            }));
+            };
+            targets.push(read_target(&mut spot, reach));
         }
         count += 1;
         Ok(())
@@ -143,7 +148,7 @@ fn read_targets(reader: &mut Reader<'_>, notes: &mut Notes) -> Result<Vec<Target
     Ok(targets)
 }
 
-fn read_target(spot: &mut Spot<'_, '_>) -> Target {
+fn read_target(spot: &mut Spot<'_, '_>, reach: &Reach) -> Target {
     let mut target = Target {
         name: BLANK.0.clone(),
         address: BLANK.1.clone(),
@@ -152,6 +157,12 @@ fn read_target(spot: &mut Spot<'_, '_>) -> Target {
         retries: 0,
     };
     spot.object(&mut target, &TARGET);
+    let literal = target.address.literal();
+    if let Some(refusal) = literal.and_then(|addr| reach.refusal(addr.ip())) {
+        if let Some(value) = spot.value.get("address") {
+            spot.below("address", value).problem(|| refusal);
+        }
+    }
     let (timeout, interval) = (target.timeout, target.interval);
     if let Some(value) = spot.value.get("timeout_ms") {
         // Zero means that the interval could not be read, which is reported already.

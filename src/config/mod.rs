@@ -102,6 +102,7 @@ mod tests {
 
     use super::*;
     use crate::model::{Name, Target};
+    use crate::units::Reach;
 
     /// Runs `outcome` over every `.json` file of a directory of golden files and compares
     /// with the `.txt` beside it; with TCPMON_BLESS=1 writes those instead.
@@ -393,10 +394,13 @@ mod tests {
         for count in [0, 1, 2, TARGETS_MAX] {
             let sent = targets(count);
             let text = agent_config_json(&sent);
-            assert_eq!(parse_agent_config(text.as_bytes()), Ok(sent));
+            assert_eq!(
+                parse_agent_config(text.as_bytes(), &Reach::default()),
+                Ok(sent)
+            );
         }
         let text = agent_config_json(&targets(TARGETS_MAX + 1));
-        let problems = parse_agent_config(text.as_bytes()).unwrap_err();
+        let problems = parse_agent_config(text.as_bytes(), &Reach::default()).unwrap_err();
         let want = "1:12: targets: expected at most 100000 entries, found 100001";
         assert_eq!(problems.len(), 1);
         assert_eq!(problems[0].to_string(), want);
@@ -467,8 +471,37 @@ mod tests {
             ),
         ];
         for (text, want) in cases {
-            let problems = parse_agent_config(text.as_bytes()).unwrap_err();
+            let problems = parse_agent_config(text.as_bytes(), &Reach::default()).unwrap_err();
             assert_eq!(problems[0].to_string(), want, "{text}");
         }
+    }
+    #[test]
+    fn every_address_out_of_reach_is_a_problem_beside_the_others() {
+        let target = |name: &str, address: &str, retries: u32| {
+            format!(
+                r#"{{"name":"{name}","address":"{address}","interval_ms":1000,"timeout_ms":500,"retries":{retries}}}"#
+            )
+        };
+        let text = format!(
+            "{{\"targets\":[{},\n{},\n{},\n{}]}}",
+            target("a", "10.0.0.7:1", 0),
+            target("b", "10.1.0.7:1", 11),
+            target("c", "[::ffff:10.0.0.8]:1", 0),
+            target("d", "db.example:1", 0),
+        );
+        let reach = Reach::parse(["10.0.0.0/15"].into_iter(), ["10.0.0.0/24"].into_iter());
+        let problems = parse_agent_config(text.as_bytes(), &reach.unwrap()).unwrap_err();
+        let problems: Vec<String> = problems.iter().map(Problem::to_string).collect();
+        let expected = [
+            "1:35: targets[0].address: 10.0.0.7 is within --deny 10.0.0.0/24",
+            "2:82: targets[1].retries: expected a whole number from 0 to 10, found 11",
+            "3:23: targets[2].address: 10.0.0.8 is within --deny 10.0.0.0/24",
+        ];
+        assert_eq!(problems, expected);
+        let none = Reach::parse(["::/0"].into_iter(), [].into_iter()).unwrap();
+        let problems = parse_agent_config(text.as_bytes(), &none).unwrap_err();
+        assert_eq!(problems.len(), 4);
+        let want = "2:23: targets[1].address: 10.1.0.7 is within no --allow";
+        assert_eq!(problems[1].to_string(), want);
     }
 }

@@ -12,7 +12,7 @@ use super::board::Board;
 use super::fleet_file::{self, base_of};
 use super::history::{self, Limits};
 use super::knock::Knocks;
-use super::link::{Link, Reach, announced_of};
+use super::link::{Contact, Link, announced_of};
 use super::replay;
 use super::state::{AgentState, Announced};
 use crate::bell::Bell;
@@ -345,7 +345,7 @@ impl Core {
                 && fleet
                     .agents
                     .iter()
-                    .any(|a| a.name == link.name && reach_of(a) == link.reach);
+                    .any(|a| a.name == link.name && contact_of(a) == link.contact);
             if !kept {
                 link.stop();
             }
@@ -379,7 +379,7 @@ impl Core {
         }
         self.fill(&agent.name, &saved)?;
         let name = agent.name.clone();
-        let (link, _thread) = Link::start(self, name, reach_of(agent), key_file, saved)?;
+        let (link, _thread) = Link::start(self, name, contact_of(agent), key_file, saved)?;
         self.links().insert(agent.name.clone(), Arc::clone(&link));
         Ok(link)
     }
@@ -490,9 +490,9 @@ impl Core {
     }
 }
 
-fn reach_of(agent: &FleetAgent) -> Reach {
+fn contact_of(agent: &FleetAgent) -> Contact {
     match &agent.address {
-        Some(address) => Reach::Dial(address.clone()),
-        None => Reach::DialsIn,
+        Some(address) => Contact::Dial(address.clone()),
+        None => Contact::DialsIn,
     }
 }

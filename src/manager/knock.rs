@@ -7,11 +7,13 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 
 use super::core::Core;
-use super::link::{Link, Reach};
+use super::link::{Contact, Link};
 use crate::channel::{self, NoChannel};
+use crate::clock;
 use crate::config::KeyRule;
 use crate::error::{Context, Result};
 use crate::key::Key;
+use crate::net::door::Door;
 use crate::net::listen::{self, Gate, STACK_BYTES, Stop};
 use crate::proto::Hello;
 use crate::proto::handshake::Refusal;
@@ -48,7 +50,8 @@ pub fn start(core: &Arc<Core>, addr: SocketAddr) -> Result<SocketAddr> {
     let stop = Stop::new(&listener, &gate)?;
     let core = Arc::clone(core);
     let accept = move || {
-        let handler = move |stream, peer| greet(&core, stream, peer);
+        let door = Arc::new(Door::default());
+        let handler = move |stream, peer| greet(&core, &door, stream, peer);
         listen::serve(listener, &gate, "knock", handler, &stop);
     };
     std::thread::Builder::new()
@@ -59,7 +62,12 @@ pub fn start(core: &Arc<Core>, addr: SocketAddr) -> Result<SocketAddr> {
     Ok(bound)
 }
 
-fn greet(core: &Arc<Core>, stream: TcpStream, peer: SocketAddr) {
+fn greet(core: &Arc<Core>, door: &Arc<Door>, stream: TcpStream, peer: SocketAddr) {
+    let (pass, news) = door.knock(peer.ip(), clock::mono());
+    tell(core, news);
+    let Ok(pass) = pass else {
+        return;
+    };
     let (named, link) = (OnceCell::new(), OnceCell::new());
     let answered = channel::answer(
         stream,
@@ -72,12 +80,29 @@ fn greet(core: &Arc<Core>, stream: TcpStream, peer: SocketAddr) {
         |hello, _| link.get().map_or(Ok(()), |link| link.admits(hello)),
     );
     match (answered, link.get()) {
-        (Ok((channel, ())), Some(link)) => link.arrive(channel),
-        (Err(NoChannel::Failed(error)), _) => core.turned_away(&match named.get() {
-            Some(name) => format!("an agent named {name} is knocking, {error}"),
-            None => format!("a knock from {}: {error}", peer.ip()),
-        }),
+        (Ok((channel, ())), Some(link)) => {
+            tell(core, pass.proved());
+            link.arrive(channel);
+        }
+        (Err(NoChannel::Failed(error)), _) => match named.get() {
+            Some(name) => {
+                // Told once, however often it comes; the pause it gets goes without saying.
+                let text = format!("an agent named {name} is knocking, {error}");
+                pass.failed(&text, clock::mono());
+                core.turned_away(&text);
+            }
+            None => {
+                let text = format!("a knock from {}: {error}", peer.ip());
+                tell(core, pass.failed(&text, clock::mono()));
+            }
+        },
         (Ok(_), None) | (Err(NoChannel::Left), _) => {}
+    }
+}
+
+fn tell(core: &Core, news: Option<String>) {
+    if let Some(news) = news {
+        core.notice(news);
     }
 }
 
@@ -89,7 +114,7 @@ fn introduce(
 ) -> std::result::Result<(Arc<Link>, Hello, Option<Key>), Refusal> {
     let link = core.link_named(&theirs.name);
     let link = link.ok_or_else(|| Refusal::unauthentic("not in the fleet file"))?;
-    if link.reach != Reach::DialsIn {
+    if link.contact != Contact::DialsIn {
         let text = "which the fleet file has an address for, not \"dials_in\": true";
         return Err(Refusal::unauthentic(text));
     }

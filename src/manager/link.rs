@@ -67,7 +67,7 @@ struct Live {
 
 /// How a link comes about.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reach {
+pub enum Contact {
     Dial(HostPort),
     DialsIn,
 }
@@ -75,7 +75,7 @@ pub enum Reach {
 /// A link; its threads end when it is stopped.
 pub struct Link {
     pub name: Name,
-    pub reach: Reach,
+    pub contact: Contact,
     /// The keys of the link, if it has any.
     pub key_file: Option<KeyFile>,
     core: Arc<Core>,
@@ -91,7 +91,7 @@ impl Link {
     pub fn start(
         core: &Arc<Core>,
         name: Name,
-        reach: Reach,
+        contact: Contact,
         key_file: Option<KeyFile>,
         state: AgentState,
     ) -> Result<(Arc<Link>, JoinHandle<()>)> {
@@ -102,7 +102,7 @@ impl Link {
         };
         let link = Arc::new(Link {
             name,
-            reach,
+            contact,
             key_file,
             core: Arc::clone(core),
             shared: Mutex::new(Shared {
@@ -263,9 +263,9 @@ impl Link {
         let (mut failures, mut turn) = (0u32, 0usize);
         while !self.is_stopped() {
             let heard = self.bell.heard();
-            let channel = match &self.reach {
-                Reach::Dial(address) => self.dial(address, &mut turn),
-                Reach::DialsIn => match self.arrival() {
+            let channel = match &self.contact {
+                Contact::Dial(address) => self.dial(address, &mut turn),
+                Contact::DialsIn => match self.arrival() {
                     Some(channel) => Ok(channel),
                     None => return,
                 },
@@ -275,7 +275,7 @@ impl Link {
                 Err(error) => error,
             };
             let served = self.away(&ended.to_string());
-            if self.reach == Reach::DialsIn {
+            if self.contact == Contact::DialsIn {
                 continue;
             }
             failures = match served {

@@ -1,5 +1,6 @@
 //! Connecting to a host and port: one deadline over name resolution, all
-//! addresses and all tries; the next address is tried on any error.
+//! addresses and all tries; the next address is tried on any error. An address
+//! outside the caller's [`Reach`] is never connected to, however it was come by.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -9,7 +10,7 @@ use crate::clock;
 use crate::error::plain;
 use crate::model::{Failure, Mono, Why};
 use crate::net::resolve::Resolver;
-use crate::units::{HostPort, duration_text};
+use crate::units::{HostPort, Reach, duration_text};
 
 /// Rest between two rounds over the addresses: a refusal repeated at once says nothing new.
 pub const RETRY_PAUSE: Duration = Duration::from_millis(100);
@@ -27,29 +28,60 @@ pub struct Dialled {
 }
 
 /// Connects to `address` before `deadline`; up to `retries` more rounds over its
-/// addresses when one ends early (refused, reset, unreachable).
-pub fn dial(resolver: &Resolver, address: &HostPort, deadline: Mono, retries: u32) -> Dialled {
+/// addresses when one ends early (refused, reset, unreachable). Addresses outside
+/// `reach` are left out; a failure says which.
+pub fn dial(
+    resolver: &Resolver,
+    reach: &Reach,
+    address: &HostPort,
+    deadline: Mono,
+    retries: u32,
+) -> Dialled {
     let start = clock::mono();
     let resolved = match resolver.resolve(address, deadline) {
         Ok(resolved) => resolved,
         Err(text) => return unresolved(address, &text),
     };
+    let (addrs, refusals) = within(reach, &resolved.addrs);
     let mut dialled = Dialled {
-        outcome: Err(local("no address to connect to")),
+        outcome: Err(local(format!("connect to {address}: no address"))),
         addr: None,
         tries: 0,
         dns_stale: resolved.stale,
     };
+    if addrs.is_empty() && !refusals.is_empty() {
+        dialled.outcome = Err(local(format!("connect to {address}: {refusals}")));
+        return dialled;
+    }
     for round in 0..=retries {
         if round > 0 && !pause(deadline) {
             break;
         }
-        one_round(&mut dialled, address, &resolved.addrs, start, deadline);
+        one_round(&mut dialled, address, &addrs, start, deadline);
         if dialled.outcome.is_ok() {
             break;
         }
     }
+    if let Err(failure) = &mut dialled.outcome {
+        if !refusals.is_empty() {
+            failure.text.push_str(&format!("; left out: {refusals}"));
+        }
+    }
     dialled
+}
+
+/// The addresses that may be connected to, and why the others may not.
+fn within(reach: &Reach, addrs: &[SocketAddr]) -> (Vec<SocketAddr>, String) {
+    let mut refusals = Vec::new();
+    let mut addrs = addrs.to_vec();
+    addrs.retain(|addr| match reach.refusal(addr.ip()) {
+        Some(refusal) => {
+            refusals.push(refusal);
+            false
+        }
+        None => true,
+    });
+    (addrs, refusals.join(", "))
 }
 
 fn one_round(
@@ -114,10 +146,10 @@ fn unresolved(address: &HostPort, text: &str) -> Dialled {
     }
 }
 
-fn local(text: &str) -> Failure {
+fn local(text: String) -> Failure {
     Failure {
         why: Why::Local,
-        text: text.to_string(),
+        text,
     }
 }
 
@@ -168,6 +200,14 @@ mod tests {
         Resolver::with(move |_| Ok(addrs.iter().map(|a| a.parse().unwrap()).collect()))
     }
 
+    fn anything(resolver: &Resolver, address: &HostPort, deadline: Mono, retries: u32) -> Dialled {
+        dial(resolver, &Reach::default(), address, deadline, retries)
+    }
+
+    fn denying(networks: &[&str]) -> Reach {
+        Reach::parse([].into_iter(), networks.iter().copied()).unwrap()
+    }
+
     fn soon() -> Mono {
         clock::mono().after(Duration::from_secs(5))
     }
@@ -177,7 +217,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.2:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let address: HostPort = format!("two.example:{port}").parse().unwrap();
-        let dialled = dial(&resolver(&["127.0.0.3", "127.0.0.2"]), &address, soon(), 0);
+        let dialled = anything(&resolver(&["127.0.0.3", "127.0.0.2"]), &address, soon(), 0);
         assert!(dialled.outcome.is_ok());
         assert_eq!(dialled.addr, Some(listener.local_addr().unwrap()));
         assert_eq!(dialled.tries, 2);
@@ -191,7 +231,7 @@ mod tests {
             .unwrap()
             .port();
         let address: HostPort = format!("127.0.0.1:{port}").parse().unwrap();
-        let dialled = dial(&resolver(&[]), &address, soon(), 1);
+        let dialled = anything(&resolver(&[]), &address, soon(), 1);
         let failure = dialled.outcome.unwrap_err();
         assert_eq!(failure.why, Why::Refused);
         assert_eq!(
@@ -204,7 +244,7 @@ mod tests {
     #[test]
     fn a_spent_deadline_is_a_timeout_not_a_call() {
         let address: HostPort = "127.0.0.1:1".parse().unwrap();
-        let dialled = dial(&resolver(&[]), &address, clock::mono(), 3);
+        let dialled = anything(&resolver(&[]), &address, clock::mono(), 3);
         assert_eq!(dialled.outcome.unwrap_err().why, Why::Timeout);
         assert_eq!(dialled.tries, 0);
     }
@@ -213,8 +253,57 @@ mod tests {
     fn a_name_without_addresses_is_a_dns_failure() {
         let resolver = Resolver::with(|_| Err(io::Error::other("no such host")));
         let address: HostPort = "nowhere.example:80".parse().unwrap();
-        let failure = dial(&resolver, &address, soon(), 1).outcome.unwrap_err();
+        let failure = anything(&resolver, &address, soon(), 1)
+            .outcome
+            .unwrap_err();
         assert_eq!(failure.why, Why::Dns);
         assert_eq!(failure.text, "resolve nowhere.example: no such host");
+    }
+
+    #[test]
+    fn what_is_denied_is_left_out_and_named() {
+        let listener = TcpListener::bind("127.0.0.2:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let two = resolver(&["127.0.0.2", "127.0.0.3"]);
+        let name = format!("two.example:{port}");
+        let literal = format!("127.0.0.2:{port}");
+        let mapped = format!("[::ffff:127.0.0.2]:{port}");
+        let all = "127.0.0.2 is within --deny 127.0.0.0/8, 127.0.0.3 is within --deny 127.0.0.0/8";
+        let one = "127.0.0.2 is within --deny 127.0.0.2/32";
+        for (text, deny, why, tries, expected) in [
+            (&name, "127.0.0.0/8", Why::Local, 0, all.to_string()),
+            (&literal, "127.0.0.2", Why::Local, 0, one.to_string()),
+            (&mapped, "127.0.0.2", Why::Local, 0, one.to_string()),
+            (
+                &name,
+                "127.0.0.2",
+                Why::Refused,
+                2,
+                format!("refused; left out: {one}"),
+            ),
+        ] {
+            let dialled = dial(&two, &denying(&[deny]), &text.parse().unwrap(), soon(), 1);
+            let failure = dialled.outcome.unwrap_err();
+            assert_eq!((failure.why, dialled.tries), (why, tries), "{text} {deny}");
+            assert!(failure.text.starts_with(&format!("connect to {text}")));
+            assert!(
+                failure.text.ends_with(&format!(": {expected}")),
+                "{}",
+                failure.text
+            );
+            assert_eq!(dialled.addr.is_some(), tries > 0);
+        }
+        let accepted = listener.accept().map(|_| ());
+        assert_eq!(accepted.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        let dialled = dial(
+            &two,
+            &denying(&["127.0.0.3"]),
+            &name.parse().unwrap(),
+            soon(),
+            1,
+        );
+        assert_eq!(dialled.addr, Some(listener.local_addr().unwrap()));
+        assert!(dialled.outcome.is_ok());
     }
 }

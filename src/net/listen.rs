@@ -426,7 +426,8 @@ mod tests {
         let job = move || {
             let parsed = crate::json::parse(line.as_bytes()).is_ok();
             let message = crate::proto::Message::parse(line.as_bytes()).is_ok();
-            let config = crate::config::parse_agent_config(line.as_bytes()).is_ok();
+            let config =
+                crate::config::parse_agent_config(line.as_bytes(), &Default::default()).is_ok();
             tell.send((parsed, message, config)).unwrap();
         };
         Gate::new(1).dispatch("test", Box::new(job)).unwrap();

@@ -1,8 +1,10 @@
 //! TCP with deadlines: bounded lines, dialling over several addresses, names
-//! resolved on threads of their own, accept loops. Every wait has an end.
+//! resolved on threads of their own, accept loops, and what a stranger who connects
+//! may cost. Every wait has an end.
 
 pub mod back_off;
 pub mod dial;
+pub mod door;
 pub mod line;
 pub mod listen;
 #[cfg(unix)]

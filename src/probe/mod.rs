@@ -9,19 +9,26 @@ use crate::clock;
 use crate::model::{Mono, Sample, TEXT_LEN_MAX, Target, micros};
 use crate::net::dial::dial;
 use crate::net::resolve::Resolver;
+use crate::units::Reach;
 
 /// Longest wait for the other side's own goodbye.
 pub const DRAIN_MAX: Duration = Duration::from_millis(100);
 /// Most bytes read and thrown away meanwhile.
 const DRAIN_BYTES_MAX: usize = 64 * 1024;
 
-/// Connects to the target once (with its retries), `due` being when it should have started.
+/// Connects to the target once (with its retries) where `reach` allows it, `due` being when
+/// it should have started.
 /// The connection, if any, comes along for [`goodbye`].
-pub fn tcp(resolver: &Resolver, target: &Target, due: Mono) -> (Sample, Option<TcpStream>) {
+pub fn tcp(
+    resolver: &Resolver,
+    reach: &Reach,
+    target: &Target,
+    due: Mono,
+) -> (Sample, Option<TcpStream>) {
     let at = clock::wall();
     let started = clock::mono();
     let deadline = started.after(target.timeout);
-    let dialled = dial(resolver, &target.address, deadline, target.retries);
+    let dialled = dial(resolver, reach, &target.address, deadline, target.retries);
     let us = micros(clock::mono().since(started));
     let by_name = target.address.literal().is_none();
     let (stream, failure) = match dialled.outcome {
@@ -97,7 +104,12 @@ mod tests {
             let mut rest = Vec::new();
             stream.read_to_end(&mut rest).map(|_| rest.len())
         });
-        let (sample, stream) = tcp(&Resolver::default(), &target, clock::mono());
+        let (sample, stream) = tcp(
+            &Resolver::default(),
+            &Reach::default(),
+            &target,
+            clock::mono(),
+        );
         goodbye(stream.unwrap());
         assert!(sample.ok());
         assert_eq!(sample.tries, 1);
@@ -110,7 +122,12 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let target = target(listener.local_addr().unwrap().port());
         drop(listener);
-        let (sample, stream) = tcp(&Resolver::default(), &target, clock::mono());
+        let (sample, stream) = tcp(
+            &Resolver::default(),
+            &Reach::default(),
+            &target,
+            clock::mono(),
+        );
         assert_eq!(sample.failure.unwrap().why, Why::Refused);
         assert!(stream.is_none());
     }

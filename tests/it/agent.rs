@@ -1,13 +1,14 @@
 //! The agent on its own, and against managers of every kind: real, hostile, many.
 
-use std::net::SocketAddr;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Command;
 
 use tcpmon::proto::Message;
 use tcpmon::record::Record;
 
-use super::support::{Peer, Running, hello, program, run, verdict};
+use super::support::{Peer, Running, hello, program, run, until, verdict};
 
 fn agent(data: &Path) -> Command {
     let mut command = program("tcpmon-agent");
@@ -94,6 +95,8 @@ fn each_kind_of_bad_peer_costs_one_connection_and_one_line() {
         let line = agent.stderr.line("connection from 127.0.0.1:");
         assert!(line.contains(reason), "{line}");
         assert!(!line.contains('\u{ff}'), "{line}");
+        // One that belongs clears the address, which else would have to pause.
+        drop(Peer::greet(addr, 2, 2));
     }
     let half = Peer::connect(addr);
     drop(half);
@@ -318,6 +321,119 @@ fn it_listens_beyond_loopback_only_when_told_that_this_is_insecure() {
     allowed.listening();
 }
 
+/// Starts an agent with these `--allow` and `--deny`.
+fn start_within(data: &Path, rules: &[&str]) -> (Running, SocketAddr) {
+    let mut agent = Running::start(agent(data).args(rules));
+    let addr = agent.listening();
+    (agent, addr)
+}
+
+/// A listener of the test's own; [`untouched`] says that nobody came.
+fn trap() -> (TcpListener, SocketAddr) {
+    let trap = TcpListener::bind("127.0.0.1:0").unwrap();
+    trap.set_nonblocking(true).unwrap();
+    let addr = trap.local_addr().unwrap();
+    (trap, addr)
+}
+
+#[track_caller]
+fn untouched(trap: &TcpListener) {
+    let came = trap.accept().map(|(_, peer)| peer);
+    assert_eq!(came.unwrap_err().kind(), ErrorKind::WouldBlock);
+}
+
+/// The text of the next failure of `target`, whose cause must be the agent's own.
+#[track_caller]
+fn refusal(manager: &mut Peer, target: &str) -> String {
+    let name = format!("\"target\":\"{target}\"");
+    loop {
+        let line = manager.record();
+        if line.contains(&name) && line.contains("\"ok\":") {
+            assert!(line.contains("\"ok\":false"), "{line}");
+            assert!(line.contains("\"why\":\"local\""), "{line}");
+            return line;
+        }
+    }
+}
+
+#[test]
+fn a_target_out_of_reach_is_a_problem_of_the_configuration() {
+    let dir = tempfile::tempdir().unwrap();
+    let rules = ["--allow", "127.0.0.0/8", "--deny=127.9.0.0/16"];
+    let (_agent, addr) = start_within(dir.path(), &rules);
+    let mut manager = Peer::greet(addr, 1, 1);
+    let target = |name: &str, address: &str, interval: &str| {
+        format!(
+            r#"{{"name":"{name}","address":"{address}","interval_ms":{interval},"timeout_ms":500,"retries":0}}"#
+        )
+    };
+    let text = format!(
+        "{{\"targets\":[{},\n{},\n{}]}}",
+        target("a", "10.0.0.7:5432", "1000"),
+        target("b", "127.0.0.1:1", "1"),
+        target("c", "[::ffff:127.9.0.1]:1", "1000"),
+    );
+    let problems = verdict(&manager.configure(1, 1, false, &text)).unwrap_err();
+    let expected = "1:35: targets[0].address: 10.0.0.7 is within no --allow; \
+        2:51: targets[1].interval_ms: expected 100ms to 7d, found 1; \
+        3:23: targets[2].address: 127.9.0.1 is within --deny 127.9.0.0/16";
+    assert_eq!(problems, expected);
+    let good = format!("{{\"targets\":[{}]}}", target("b", "127.0.0.1:1", "1000"));
+    assert!(verdict(&manager.configure(1, 2, false, &good)).is_ok());
+}
+
+#[test]
+fn a_name_that_resolves_out_of_reach_fails_without_a_connection() {
+    let dir = tempfile::tempdir().unwrap();
+    let rules = ["--deny", "127.0.0.0/8", "--deny", "::1"];
+    let (_agent, addr) = start_within(dir.path(), &rules);
+    let (trap, target) = trap();
+    let mut manager = Peer::greet(addr, 1, 1);
+    let named = targets(target, &["db"], 100).replace("127.0.0.1", "localhost");
+    assert!(verdict(&manager.configure(1, 1, false, &named)).is_ok());
+    for _ in 0..2 {
+        let line = refusal(&mut manager, "db");
+        let text = format!("\"text\":\"connect to localhost:{}: ", target.port());
+        assert!(line.contains(&text), "{line}");
+        assert!(line.contains(" is within --deny "), "{line}");
+    }
+    untouched(&trap);
+}
+
+#[test]
+fn a_rule_that_is_new_holds_for_the_configuration_in_force() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut first, addr) = start(dir.path());
+    let (trap, target) = trap();
+    let mut server = Running::start(program("tcpmon-server").args(["--listen", "127.0.0.2:0"]));
+    let elsewhere = server.listening();
+    let (denied, free) = (
+        targets(target, &["db"], 100),
+        targets(elsewhere, &["web"], 100),
+    );
+    let mut manager = Peer::greet(addr, 1, 1);
+    let both = denied.replace("]}", ",") + free.trim_start_matches(r#"{"targets":["#);
+    assert!(verdict(&manager.configure(1, 1, false, &both)).is_ok());
+    until("a first probe", || trap.accept().ok());
+    first.kill();
+    while trap.accept().is_ok() {}
+    server.stderr.seen();
+    let (mut second, addr) = start_within(dir.path(), &["--deny", "127.0.0.1"]);
+    second
+        .stderr
+        .line("going on from configuration 1 of manager m1: 2 targets");
+    let mut manager = Peer::greet(addr, 1, 2);
+    let text = format!("\"text\":\"connect to {target}: 127.0.0.1 is within --deny 127.0.0.1/32\"");
+    until("a failure that says why", || {
+        Some(manager.record()).filter(|line| line.contains(&text))
+    });
+    refusal(&mut manager, "db");
+    untouched(&trap);
+    // The other one is probed as before. (Of the first agent one probe may still be told.)
+    server.stderr.line("closed by the peer");
+    server.stderr.line("closed by the peer");
+}
+
 #[test]
 fn bad_options_say_what_was_expected() {
     for (args, text) in [
@@ -328,6 +444,8 @@ fn bad_options_say_what_was_expected() {
         (["--listen", "here"], "expected IP:PORT"),
         (["--name", "a b"], "expected a name"),
         (["--lisen", "x"], "did you mean --listen"),
+        (["--allow", "10.0.0.0/33"], "expected a network such as"),
+        (["--deny", "10.0.0.7/8"], "did you mean 10.0.0.0/8?"),
     ] {
         run(program("tcpmon-agent").args(args))
             .code(2)

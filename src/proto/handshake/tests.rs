@@ -401,7 +401,9 @@ fn example() -> String {
     let proving_one = one.agree(&two.hello, line_two.as_bytes()).unwrap().unwrap();
     let proving_two = two.agree(&one.hello, line_one.as_bytes()).unwrap().unwrap();
     let (proof_one, proof_two) = (proving_one.line(), proving_two.line());
-    let mut seals_one = proving_one.confirm(proof_two.trim_end().as_bytes()).unwrap();
+    let mut seals_one = proving_one
+        .confirm(proof_two.trim_end().as_bytes())
+        .unwrap();
     let mut sealed = Vec::new();
     for _ in 0..2 {
         seals_one.sealer.seal(beat.as_bytes(), &mut sealed);

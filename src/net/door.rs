@@ -1,0 +1,351 @@
+//! What peers may cost that have not proved who they are: how many of them wait at
+//! once, and how soon one may try again after it failed.
+//!
+//! Pure: no sockets, no clock. Whoever accepts connections knocks for each, and says
+//! how it went; every answer comes with what is to be logged, if anything. Always:
+//! the memory is bounded whatever knocks; a flood makes a few lines, and whoever is
+//! turned away is counted in one of them, sooner or later.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use crate::model::Mono;
+use crate::units::duration_text;
+
+/// Most connections at once that have not proved who they are.
+pub const WAITING_MAX: usize = 16;
+/// Most of those from one address.
+pub const WAITING_PER_ADDRESS_MAX: usize = 4;
+/// Failures of an address that cost it nothing.
+pub const PARDONED: u32 = 5;
+/// The pause after the first failure that is not pardoned; doubles with each further one.
+pub const PAUSE_MIN: Duration = Duration::from_millis(250);
+/// Longest pause.
+pub const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// An address is forgotten so long after its last failure.
+pub const REMEMBERED_FOR: Duration = Duration::from_secs(600);
+/// Most addresses remembered; beyond it the one whose last failure is oldest makes room.
+pub const REMEMBERED_MAX: usize = 1024;
+/// What concerns no single address is told at most this often.
+pub const TELL_EVERY: Duration = Duration::from_secs(10);
+/// Most failures told one by one within [`TELL_EVERY`]; more than one address alone can
+/// have. The others are counted.
+pub const LISTED_MAX: usize = 32;
+
+/// Why a connection is turned away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Away {
+    /// [`WAITING_MAX`] others wait.
+    Full,
+    /// [`WAITING_PER_ADDRESS_MAX`] others from its address wait.
+    TooMany,
+    /// Its address failed too often, and its pause is not over.
+    Paused,
+}
+
+/// Who may come in. One for each listener, or one for several.
+#[derive(Debug, Default)]
+pub struct Door(Mutex<State>);
+
+/// A place among those that wait, given back when dropped.
+#[derive(Debug)]
+pub struct Pass {
+    door: Arc<Door>,
+    source: Source,
+}
+
+impl Door {
+    /// Whether a new connection from `peer` may come in; and what is to be logged now.
+    pub fn knock(
+        self: &Arc<Self>,
+        peer: IpAddr,
+        now: Mono,
+    ) -> (Result<Pass, Away>, Option<String>) {
+        let source = Source::of(peer);
+        let mut state = self.state();
+        state.forget_old(now);
+        let admitted = state.admit(source, now);
+        let log = state.untold.tell(now);
+        let pass = admitted.map(|()| Pass {
+            door: Arc::clone(self),
+            source,
+        });
+        (pass, log)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("no holder of the door panics")
+    }
+}
+
+impl Pass {
+    /// The peer has proved who it is: its address is cleared. What is to be logged.
+    pub fn proved(self) -> Option<String> {
+        let trouble = self.door.state().troubles.remove(&self.source)?;
+        let away = trouble.away;
+        (away > 0).then(|| turned_away(away, self.source))
+    }
+
+    /// The peer has left before it said a word, which counts neither way. As for
+    /// [`Pass::failed`], in a flood `line` is only counted.
+    pub fn left(self, line: &str, now: Mono) -> Option<String> {
+        let mut state = self.door.state();
+        state.untold.lists(now).then(|| line.to_string())
+    }
+
+    /// The peer has failed to. `line` is how the caller would tell it; what is to be
+    /// logged is that line with what follows from it, or nothing in a flood.
+    pub fn failed(self, line: &str, now: Mono) -> Option<String> {
+        self.door.state().fail(self.source, line, now)
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        let mut state = self.door.state();
+        let place = state.waiting.iter().position(|s| *s == self.source);
+        if let Some(place) = place {
+            state.waiting.swap_remove(place);
+        }
+    }
+}
+
+/// What counts as one address: an IPv4 address, or the /64 of an IPv6 address, whose
+/// other half a host picks as it likes (RFC 4291, section 2.5.1). IPv4-mapped counts
+/// as IPv4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Source(IpAddr);
+
+impl Source {
+    fn of(peer: IpAddr) -> Source {
+        Source(match peer.to_canonical() {
+            IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 64)).into(),
+            v4 => v4,
+        })
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            IpAddr::V4(ip) => write!(f, "{ip}"),
+            IpAddr::V6(ip) => write!(f, "{ip}/64"),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// One entry a connection.
+    waiting: Vec<Source>,
+    troubles: HashMap<Source, Trouble>,
+    /// No trouble is old before this.
+    forget_at: Mono,
+    untold: Untold,
+}
+
+/// What is remembered of an address.
+#[derive(Debug, Default)]
+struct Trouble {
+    failures: u32,
+    /// The last failure; without any, when it was first turned away.
+    last: Mono,
+    paused_until: Mono,
+    /// Turned away and not told yet.
+    away: u64,
+}
+
+impl State {
+    fn admit(&mut self, source: Source, now: Mono) -> Result<(), Away> {
+        let paused = |t: &Trouble| now < t.paused_until;
+        let same = self.waiting.iter().filter(|s| **s == source).count();
+        let why = if self.troubles.get(&source).is_some_and(paused) {
+            Away::Paused
+        } else if same >= WAITING_PER_ADDRESS_MAX {
+            Away::TooMany
+        } else if self.waiting.len() >= WAITING_MAX {
+            Away::Full
+        } else {
+            self.waiting.push(source);
+            return Ok(());
+        };
+        match why {
+            Away::Full => self.untold.counts.full += 1,
+            Away::TooMany | Away::Paused => self.trouble(source, now).away += 1,
+        }
+        Err(why)
+    }
+
+    fn fail(&mut self, source: Source, line: &str, now: Mono) -> Option<String> {
+        self.forget_old(now);
+        let trouble = self.trouble(source, now);
+        trouble.failures = trouble.failures.saturating_add(1);
+        trouble.last = trouble.last.max(now);
+        let pause = pause_after(trouble.failures);
+        trouble.paused_until = trouble.paused_until.max(now.after(pause));
+        if !self.untold.lists(now) {
+            return None;
+        }
+        let mut text = line.to_string();
+        let away = std::mem::take(&mut self.trouble(source, now).away);
+        if away > 0 {
+            text.push_str(&format!("; {}", turned_away(away, source)));
+        }
+        if !pause.is_zero() {
+            let pause = duration_text(pause);
+            text.push_str(&format!(
+                "; connections from {source} are turned away for {pause}"
+            ));
+        }
+        Some(text)
+    }
+
+    /// What is remembered of an address, from now on if nothing was.
+    fn trouble(&mut self, source: Source, now: Mono) -> &mut Trouble {
+        if self.troubles.len() >= REMEMBERED_MAX && !self.troubles.contains_key(&source) {
+            let oldest = self.troubles.iter().min_by_key(|(_, t)| t.last);
+            if let Some(oldest) = oldest.map(|(source, _)| *source) {
+                self.forget(oldest);
+            }
+        }
+        self.troubles.entry(source).or_insert(Trouble {
+            last: now,
+            ..Trouble::default()
+        })
+    }
+
+    fn forget_old(&mut self, now: Mono) {
+        if now < self.forget_at {
+            return;
+        }
+        let old = |t: &Trouble| now.since(t.last) >= REMEMBERED_FOR;
+        let gone = self.troubles.iter().filter(|(_, t)| old(t));
+        for source in gone.map(|(source, _)| *source).collect::<Vec<_>>() {
+            self.forget(source);
+        }
+        let oldest = self.troubles.values().map(|t| t.last).min();
+        self.forget_at = oldest.unwrap_or(now).after(REMEMBERED_FOR);
+    }
+
+    fn forget(&mut self, source: Source) {
+        if let Some(trouble) = self.troubles.remove(&source) {
+            self.untold.counts.forget(source, trouble.away);
+        }
+    }
+}
+
+/// How long an address is turned away after so many failures.
+fn pause_after(failures: u32) -> Duration {
+    match failures.checked_sub(PARDONED + 1) {
+        None => Duration::ZERO,
+        Some(doublings) => PAUSE_MIN
+            .saturating_mul(1 << doublings.min(16))
+            .min(PAUSE_MAX),
+    }
+}
+
+/// What is told apart from single addresses, and when it was.
+#[derive(Debug, Default)]
+struct Untold {
+    counts: Counts,
+    told_at: Option<Mono>,
+    /// Failures listed since `listing_since`.
+    listed: usize,
+    listing_since: Mono,
+}
+
+/// What happened and is in no line yet, apart from what each [`Trouble`] counts.
+#[derive(Debug, Default)]
+struct Counts {
+    /// Turned away because too many waited.
+    full: u64,
+    /// Turned away from addresses that are no longer remembered.
+    forgotten: u64,
+    forgotten_sources: u64,
+    /// One of those addresses.
+    forgotten_source: Option<Source>,
+    /// Failures that were not listed.
+    failures: u64,
+}
+
+impl Untold {
+    /// Whether one more failure may be told; else it is counted.
+    fn lists(&mut self, now: Mono) -> bool {
+        if now.since(self.listing_since) >= TELL_EVERY {
+            self.listing_since = now;
+            self.listed = 0;
+        }
+        if self.listed == LISTED_MAX {
+            self.counts.failures += 1;
+            return false;
+        }
+        self.listed += 1;
+        true
+    }
+
+    /// All that is counted, unless there is nothing or it is too soon.
+    fn tell(&mut self, now: Mono) -> Option<String> {
+        if self.told_at.is_some_and(|at| now.since(at) < TELL_EVERY) {
+            return None;
+        }
+        let text = self.counts.text()?;
+        self.counts = Counts::default();
+        self.told_at = Some(now);
+        Some(text)
+    }
+}
+
+impl Counts {
+    fn forget(&mut self, source: Source, away: u64) {
+        if away > 0 {
+            self.forgotten += away;
+            self.forgotten_sources += 1;
+            self.forgotten_source.get_or_insert(source);
+        }
+    }
+
+    fn text(&self) -> Option<String> {
+        let mut parts = Vec::new();
+        match self.full {
+            0 => {}
+            1 => parts.push(format!(
+                "1 connection was turned away: {WAITING_MAX} others had not proved who they are"
+            )),
+            n => parts.push(format!(
+                "{n} connections were turned away: {WAITING_MAX} others had not proved who they are"
+            )),
+        }
+        if let Some(source) = self.forgotten_source {
+            parts.push(match self.forgotten_sources {
+                1 => turned_away(self.forgotten, source),
+                2 => turned_away(self.forgotten, format_args!("{source} and 1 other address")),
+                n => {
+                    let others = n - 1;
+                    turned_away(
+                        self.forgotten,
+                        format_args!("{source} and {others} other addresses"),
+                    )
+                }
+            });
+        }
+        match self.failures {
+            0 => {}
+            1 => parts.push("1 more failed connection is not listed".to_string()),
+            n => parts.push(format!("{n} more failed connections are not listed")),
+        }
+        (!parts.is_empty()).then(|| parts.join("; "))
+    }
+}
+
+fn turned_away(count: u64, from: impl fmt::Display) -> String {
+    match count {
+        1 => format!("1 connection from {from} was turned away"),
+        _ => format!("{count} connections from {from} were turned away"),
+    }
+}
+
+#[cfg(test)]
+mod tests;
