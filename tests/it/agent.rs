@@ -259,22 +259,25 @@ fn what_everyone_has_is_deleted_and_a_newcomer_is_told_so() {
         epoch: old,
         seq: last,
     });
-    let mut beat = None;
-    while beat.is_none() {
-        let mut again = Peer::greet(addr, 1, 2);
-        let Message::Beat {
-            status: Some(status),
-            ..
-        } = again.hear(|m| matches!(m, Message::Beat { .. }))
-        else {
-            panic!("a beat without status");
-        };
-        beat = Some(status).filter(|s| s.epochs.len() == 1);
-    }
+    let spool = dir.path().join("spool");
+    until("the old run's segments to go", || {
+        let names = std::fs::read_dir(&spool).unwrap();
+        let mut names = names.map(|e| e.unwrap().file_name().to_string_lossy().into_owned());
+        (!names.any(|name| name.contains(&old.to_string()))).then_some(())
+    });
+    let mut again = Peer::greet(addr, 1, 2);
+    let Message::Beat {
+        status: Some(status),
+        ..
+    } = again.hear(|m| matches!(m, Message::Beat { .. }))
+    else {
+        panic!("a beat without status");
+    };
+    assert_eq!(status.epochs.len(), 1);
     let mut newcomer = Peer::connect(addr);
     newcomer.say(&hello(2, 3));
     newcomer.hear(|m| matches!(m, Message::Hello(_)));
-    newcomer.say(&Message::Resume(vec![(beat.unwrap().epochs[0].epoch, 0)]));
+    newcomer.say(&Message::Resume(vec![(status.epochs[0].epoch, 0)]));
     assert_eq!(parse(&newcomer.record()).seq, 1);
 }
 
