@@ -41,14 +41,14 @@ pub const PROGRAM: Program = Program {
             name: "--manager",
             value: "HOST:PORT",
             default: "",
-            help: "dial this manager, instead of listening or beside it; repeatable",
+            help: "dial this manager, instead of listening or beside it",
             repeat: true,
         },
         Opt {
             name: "--key-file",
             value: "FILE",
             default: "",
-            help: "a manager's key, as tcpmon-manager keygen --agent makes it; links are then sealed, and only who has a key gets in; repeatable, one for each manager",
+            help: "a manager's key, as tcpmon-manager keygen --agent makes it; links are then sealed, and only who has a key gets in; one for each manager",
             repeat: true,
         },
         Opt {

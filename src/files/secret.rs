@@ -52,7 +52,8 @@ pub fn read_keys(path: &Path) -> Result<Vec<Key>> {
             "key file {shown}: others may read it (mode {mode:o}): chmod 600 {shown}"
         )));
     }
-    let bytes = read_bounded(path, key::FILE_BYTES_MAX).context(|| "key file".to_string())?;
+    let bytes = read_bounded(path, key::FILE_BYTES_MAX)
+        .map_err(|error| Error::new(error.to_string().replacen("read ", "read key file ", 1)))?;
     key::parse_file(&bytes).map_err(|text| Error::new(format!("key file {shown}: {text}")))
 }
 
@@ -232,7 +233,7 @@ mod tests {
         let error = read_keys(&path).unwrap_err().to_string();
         assert_eq!(
             error,
-            format!("key file: read {shown}: no such file or directory")
+            format!("read key file {shown}: no such file or directory")
         );
         write_keys(&path, &[]).unwrap();
         let error = read_keys(&path).unwrap_err().to_string();

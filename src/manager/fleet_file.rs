@@ -137,7 +137,7 @@ mod tests {
         assert_eq!(
             checked(dir, &fleet(none, ""), KeyRule::Required),
             [
-                "fleet.json:1:68: agents[0].key_file: key file: read none.key: no such file or directory"
+                "fleet.json:1:68: agents[0].key_file: read key file none.key: no such file or directory"
             ]
         );
     }

@@ -52,7 +52,7 @@ const PROGRAM: Program = Program {
             repeat: false,
         },
     ],
-    more: "The agent's file goes to its host, by a way you trust (scp), and is named there by\ntcpmon-agent --key-file. The fleet file names the master key's as \"key_file\".",
+    more: "The agent's file goes to its host, by a way you trust (scp), and is named there by tcpmon-agent --key-file. The fleet file names the master key's as \"key_file\".",
     free_max: 0,
 };
 
@@ -92,6 +92,11 @@ fn make_master(args: &Args, rights: Rights) -> Result<()> {
 /// master key before the manager uses it.
 fn make_agents(args: &Args, agent: &Name) -> Result<()> {
     let path = PathBuf::from(args.get("--master").unwrap_or(MASTER_FILE));
+    if !path.exists() {
+        let shown = path.display();
+        let text = format!("key file {shown}: not there; tcpmon-manager keygen makes a master key");
+        return Err(Error::new(text));
+    }
     let masters = files::read_keys(&path)?;
     if masters.iter().any(|key| key.agent().is_some()) {
         return Err(Error::new(format!(
