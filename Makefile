@@ -6,7 +6,7 @@ DATA    ?=
 ARGS    ?=
 RELEASE := target/release
 
-.PHONY: help build run-server run-agent run-manager demo test check fmt-check clippy doc bench clean
+.PHONY: help build run-server run-agent run-manager demo test test-netns check fmt-check clippy doc bench clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -29,6 +29,9 @@ demo: build ## server, agent and the manager's live view on loopback; Enter ends
 
 test: ## every test
 	$(CARGO) test
+
+test-netns: build ## an agent that can only dial out, and a cut cable (needs root, ip, nft)
+	sh tests/netns.sh $(RELEASE)
 
 check: fmt-check clippy doc ## format, lints, docs, the repository's own habits
 	$(CARGO) test --test it tidy
