@@ -274,7 +274,10 @@ impl Session {
             if out.is_empty() {
                 self.agent.bell.wait(heard, sender.beat_at);
             } else if let Err(error) = writer.write(&out) {
-                log::line(format_args!("send to manager {}: {error}", self.name));
+                // Of a connection that was ended here, the reason is told elsewhere.
+                if !self.over() {
+                    log::line(format_args!("send to manager {}: {error}", self.name));
+                }
                 break;
             }
         }
