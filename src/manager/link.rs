@@ -37,6 +37,8 @@ use crate::units::HostPort;
 const SYNC_EVERY: Duration = Duration::from_millis(500);
 /// Lines taken between two writes to the history.
 const BATCH_LINES: usize = 1024;
+/// Reasons that are told while an agent that can be reached is away.
+const REASONS_MAX: usize = 8;
 const STACK_BYTES: usize = 256 * 1024;
 
 /// What the link's threads and the core share.
@@ -261,8 +263,10 @@ impl Link {
 
     fn run(self: Arc<Link>) {
         let (mut failures, mut turn) = (0u32, 0usize);
+        let mut told = Vec::new();
         while !self.is_stopped() {
             let heard = self.bell.heard();
+            let asked = turn;
             let channel = match &self.contact {
                 Contact::Dial(address) => self.dial(address, &mut turn),
                 Contact::DialsIn => match self.arrival() {
@@ -270,11 +274,17 @@ impl Link {
                     None => return,
                 },
             };
-            let ended = match channel {
-                Ok(channel) => self.session(channel),
-                Err(error) => error,
+            let (met, ended) = match channel {
+                Ok(channel) => (true, self.session(channel)),
+                Err(error) => (turn != asked, error),
             };
-            let served = self.away(&ended.to_string());
+            let (served, text) = self.away(&ended.to_string());
+            match served || told.is_empty() {
+                // The board tells that it is away, and why.
+                true => told = vec![text],
+                false if met && !self.is_stopped() => self.tell_once(&mut told, text),
+                false => {}
+            }
             if self.contact == Contact::DialsIn {
                 continue;
             }
@@ -284,6 +294,15 @@ impl Link {
             };
             let until = clock::mono().after(back_off(failures, clock::random()));
             self.rest(heard, until);
+        }
+    }
+
+    /// While an agent is away, each failed try is not news. That it can be reached, but
+    /// keys do not fit or someone meddles with the link, is, once for each reason.
+    fn tell_once(&self, told: &mut Vec<String>, text: String) {
+        if told.len() < REASONS_MAX && !told.contains(&text) {
+            self.core.notice(format!("agent {}: {text}", self.name));
+            told.push(text);
         }
     }
 
@@ -310,8 +329,9 @@ impl Link {
         }
     }
 
-    /// Notes that there is no session any more; whether the agent had been served.
-    fn away(&self, text: &str) -> bool {
+    /// Notes that there is no session any more; whether the agent had been served, and why
+    /// it is over.
+    fn away(&self, text: &str) -> (bool, String) {
         let mut shared = self.shared();
         let served = shared.state.connected;
         if served {
@@ -319,15 +339,15 @@ impl Link {
         }
         shared.state.connected = false;
         let live = shared.session.take();
-        let text = live.and_then(|live| live.cut).unwrap_or(text);
-        shared.state.text = text.to_string();
+        let text = live.and_then(|live| live.cut).unwrap_or(text).to_string();
+        shared.state.text.clone_from(&text);
         shared.status_seen = false;
         shared.offered = None;
         shared.outbox.clear();
         shared.unsaved = true;
         drop(shared);
         self.publish();
-        served
+        (served, text)
     }
 
     fn dial(&self, address: &HostPort, turn: &mut usize) -> Result<Channel> {
@@ -345,13 +365,7 @@ impl Link {
     /// Checks who it is, and notes how its clock compares.
     fn admit(&self, channel: &Channel) -> Result<()> {
         let hello = &channel.peer;
-        if let Err(error) = self.core.pin(hello.id, &self.name) {
-            // Told at once, and again only after something else was wrong.
-            if self.shared().state.text != error.to_string() {
-                self.core.notice(format!("agent {}: {error}", self.name));
-            }
-            return Err(error);
-        }
+        self.core.pin(hello.id, &self.name)?;
         let middle = channel.asked.0 / 2 + channel.heard.0 / 2;
         let offset = i64::try_from(i128::from(hello.at.0) - i128::from(middle)).unwrap_or(0);
         let stream = channel
