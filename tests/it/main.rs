@@ -9,3 +9,4 @@ mod scenario;
 mod server;
 mod support;
 mod tidy;
+mod trust;

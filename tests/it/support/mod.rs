@@ -14,9 +14,11 @@
 //! test prints each of its programs: command, directory, status, stdout, stderr.
 //! Files go into a `tempfile::tempdir()` of the test's own.
 
+mod meddler;
 mod output;
 mod peer;
 mod proxy;
+mod site;
 
 use std::fmt;
 use std::io::Write;
@@ -25,9 +27,11 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
+pub use meddler::{Meddler, Step, Trick, Way};
 pub use output::Output;
 pub use peer::{Peer, hello, verdict};
 pub use proxy::Proxy;
+pub use site::{Site, has_more_than_zero, secret_of};
 
 /// How long a test waits for anything before it fails.
 pub const PATIENCE: Duration = Duration::from_secs(30);
