@@ -10,7 +10,7 @@ use super::Agent;
 use super::managers::MANAGERS_MAX;
 use crate::clock;
 use crate::error::{Context, Error, Result};
-use crate::files::{Holder, KeyFile};
+use crate::files::{self, Holder, KeyFile};
 use crate::key::Key;
 use crate::log;
 
@@ -26,13 +26,23 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Reads the files for the first time, when any trouble is an error.
+    /// Reads the files for the first time, when any trouble is an error. Only that one of
+    /// several is empty or gone is not: that is how a manager is revoked, and an agent
+    /// that starts again after a power cut is to go on for the others.
     pub fn open(paths: Vec<PathBuf>) -> Result<Keys> {
         if paths.len() > FILES_MAX {
             return Err(Error::new(format!("more than {FILES_MAX} key files")));
         }
+        let revoked = |path: &PathBuf| !path.exists() || files::is_empty(path);
+        let (gone, there): (Vec<_>, Vec<_>) = paths.into_iter().partition(revoked);
+        let (gone, there) = match there.is_empty() {
+            true => (there, gone),
+            false => (gone, there),
+        };
         let open = |path| KeyFile::open(path, Holder::Agent);
-        let files = paths.into_iter().map(open).collect::<Result<_>>()?;
+        let mut files = there.into_iter().map(open).collect::<Result<Vec<_>>>()?;
+        let without = |path| KeyFile::without_keys(path, Holder::Agent);
+        files.extend(gone.into_iter().map(without));
         Ok(Keys { files })
     }
 

@@ -4,10 +4,12 @@
 //! when it connects, and until then counts as having nothing, so nothing it may
 //! still need is deleted. One manager has one session: a newer connection of the
 //! same process replaces the old one, another process with the same id is refused
-//! while the first is alive; so is a key of lesser rights, which could otherwise
-//! acknowledge in its name.
+//! while the first is alive. Keys of lesser rights can neither take the id of a manager
+//! that may more, in whose name they could acknowledge, nor all the places.
+//! A session that is ended from here is cut, whatever its threads are waiting for.
 
 use std::collections::HashMap;
+use std::net::{Shutdown, TcpStream};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -19,6 +21,8 @@ use crate::proto::{Hello, SILENCE_MAX_S};
 
 /// Most managers that records are kept for.
 pub const MANAGERS_MAX: usize = 8;
+/// Most of those whose keys may only read.
+pub const READERS_MAX: usize = 4;
 const FILE_BYTES_MAX: usize = 64 * 1024;
 
 struct Known {
@@ -36,6 +40,8 @@ struct Session {
     instance: Id,
     key: Option<KeyId>,
     heard: Mono,
+    /// To cut its connection with, once it has one.
+    cutter: Option<TcpStream>,
 }
 
 /// The known managers.
@@ -96,7 +102,10 @@ impl Managers {
             ));
         }
         let silent = |s: &Session| now.since(s.heard).as_secs() >= SILENCE_MAX_S;
-        if let Some(session) = &known.session {
+        if rights > known.rights {
+            // What came under the lesser key was someone else's, or is no longer meant.
+            known.cursors.clear();
+        } else if let Some(session) = &known.session {
             if session.instance != hello.instance && !silent(session) {
                 let name = &known.name;
                 return Admission::Refused(format!(
@@ -111,13 +120,15 @@ impl Managers {
             instance: hello.instance,
             key: key.map(Key::id),
             heard: now,
+            cutter: None,
         };
-        let replaces = known.session.replace(session).map(|s| s.serial);
+        let replaced = known.session.replace(session);
+        let replaces = replaced.as_ref().map(|s| s.serial);
         let changed = known.name != hello.name || known.rights != rights;
         known.name = hello.name.clone();
         known.rights = rights;
-        if let Some(serial) = replaces {
-            self.ended.insert(serial, "replaced by a newer connection");
+        if let Some(replaced) = replaced {
+            self.end(replaced, "replaced by a newer connection");
         }
         if changed {
             self.save_or_log();
@@ -129,6 +140,15 @@ impl Managers {
     }
 
     fn learn(&mut self, hello: &Hello, rights: Rights) -> std::result::Result<usize, String> {
+        let readers = self.known.iter().filter(|k| k.rights == Rights::Read);
+        if rights == Rights::Read && readers.count() >= READERS_MAX {
+            return Err(format!(
+                "{READERS_MAX} managers that may only read are known already; --forget NAME on the agent makes room"
+            ));
+        }
+        if rights == Rights::Own && self.known.len() >= MANAGERS_MAX {
+            self.displace_a_reader();
+        }
         if self.known.len() >= MANAGERS_MAX {
             return Err(format!(
                 "{MANAGERS_MAX} managers are known already; --forget NAME on the agent makes room"
@@ -148,10 +168,49 @@ impl Managers {
         Ok(self.known.len() - 1)
     }
 
-    /// Notes that a session's manager was heard.
-    pub fn heard(&mut self, serial: u64, now: Mono) {
-        if let Some(session) = self.known.iter_mut().find_map(|k| k.session_mut(serial)) {
-            session.heard = now;
+    /// Makes room for a manager that may configure.
+    fn displace_a_reader(&mut self) {
+        let found = self.known.iter().position(|k| k.rights == Rights::Read);
+        let Some(at) = found else {
+            return;
+        };
+        let gone = self.known.remove(at);
+        crate::log::line(format_args!(
+            "manager {} ({}), which may only read, is forgotten: one that may configure takes its place",
+            gone.name, gone.id
+        ));
+        if let Some(session) = gone.session {
+            self.end(session, "a manager that may configure took its place");
+        }
+    }
+
+    fn end(&mut self, session: Session, why: &'static str) {
+        if let Some(cutter) = session.cutter {
+            let _ = cutter.shutdown(Shutdown::Both);
+        }
+        self.ended.insert(session.serial, why);
+    }
+
+    /// Hands over a session's connection, to be cut when it is ended from here; false when
+    /// it has been already.
+    pub fn attach(&mut self, serial: u64, cutter: TcpStream) -> bool {
+        match self.known.iter_mut().find_map(|k| k.session_mut(serial)) {
+            Some(session) => {
+                session.cutter = Some(cutter);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Notes that a session's manager was heard; false when the session was ended from here.
+    pub fn heard(&mut self, serial: u64, now: Mono) -> bool {
+        match self.known.iter_mut().find_map(|k| k.session_mut(serial)) {
+            Some(session) => {
+                session.heard = now;
+                true
+            }
+            None => false,
         }
     }
 
@@ -159,12 +218,11 @@ impl Managers {
     pub fn end_without(&mut self, keys: &[Key]) -> bool {
         let ids: Vec<KeyId> = keys.iter().map(Key::id).collect();
         let gone = |s: &mut Session| s.key.is_some_and(|id| !ids.contains(&id));
-        let mut any = false;
-        for known in &mut self.known {
-            if let Some(session) = known.session.take_if(gone) {
-                self.ended.insert(session.serial, "its key was removed");
-                any = true;
-            }
+        let sessions = self.known.iter_mut();
+        let ended: Vec<Session> = sessions.filter_map(|k| k.session.take_if(gone)).collect();
+        let any = !ended.is_empty();
+        for session in ended {
+            self.end(session, "its key was removed");
         }
         any
     }
@@ -229,8 +287,7 @@ impl Managers {
             return Err(error);
         }
         if let Some(session) = gone.session {
-            self.ended
-                .insert(session.serial, "its manager was forgotten");
+            self.end(session, "its manager was forgotten");
         }
         Ok(())
     }
@@ -402,8 +459,46 @@ mod tests {
             serial(managers.admit(&hello(1, 11), Some(&own), Mono(60 * S)));
         }
         again.forget(&"m1".parse().unwrap()).unwrap();
-        serial(again.admit(&hello(1, 12), Some(&read), Mono(90 * S)));
-        serial(again.admit(&hello(2, 21), Some(&own), Mono(90 * S)));
+        let posed = serial(again.admit(&hello(1, 12), Some(&read), Mono(90 * S)));
+        again.reached(posed, Epoch(1), 50);
+        // The owner comes: the other goes at once, and what it acknowledged counts no more.
+        let main = serial(again.admit(&hello(1, 13), Some(&own), Mono(90 * S)));
+        assert!(!again.heard(posed, Mono(91 * S)) && again.heard(main, Mono(91 * S)));
+        let other = serial(again.admit(&hello(2, 21), Some(&own), Mono(90 * S)));
+        again.reached(other, Epoch(1), 50);
+        assert_eq!(again.floor(Epoch(1)), 0);
+    }
+
+    #[test]
+    fn those_that_only_read_cannot_take_all_the_places() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut managers = Managers::open(dir.path()).unwrap();
+        let (own, read) = (key(1, Rights::Own), key(2, Rights::Read));
+        for id in 0..4 {
+            serial(managers.admit(&hello(id, id), Some(&read), Mono(0)));
+        }
+        let fifth = managers.admit(&hello(4, 4), Some(&read), Mono(0));
+        assert!(matches!(fifth, Admission::Refused(_)));
+        for id in 10..18 {
+            serial(managers.admit(&hello(id, id), Some(&own), Mono(0)));
+        }
+        let ninth = managers.admit(&hello(18, 18), Some(&own), Mono(0));
+        assert!(matches!(ninth, Admission::Refused(_)));
+        assert!(managers.known.iter().all(|k| k.rights == Rights::Own));
+    }
+
+    #[test]
+    fn a_session_ended_from_here_is_cut() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut managers = Managers::open(dir.path()).unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut far = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let near = listener.accept().unwrap().0;
+        let first = serial(managers.admit(&hello(1, 10), None, Mono(0)));
+        assert!(managers.attach(first, near.try_clone().unwrap()));
+        serial(managers.admit(&hello(1, 10), None, Mono(0)));
+        assert_eq!(std::io::Read::read(&mut far, &mut [0]).unwrap(), 0);
+        assert!(!managers.attach(first, near));
     }
 
     #[test]

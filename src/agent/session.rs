@@ -140,10 +140,13 @@ pub fn attend(seat: Seat, channel: Channel, whence: &str) -> bool {
 impl Session {
     /// Reads until the session ends; the text says why.
     fn run(self: &Arc<Session>, mut reader: Reader, writer: Writer) -> String {
-        let closer = match writer.cutter() {
-            Ok(closer) => closer,
-            Err(error) => return format!("set up: {error}"),
+        let (closer, cutter) = match (writer.cutter(), writer.cutter()) {
+            (Ok(closer), Ok(cutter)) => (closer, cutter),
+            (Err(error), _) | (_, Err(error)) => return format!("set up: {error}"),
         };
+        if !self.agent.managers().attach(self.serial, cutter) {
+            return self.ending("ended");
+        }
         let session = Arc::clone(self);
         let sender = std::thread::Builder::new()
             .name("send".into())
@@ -178,8 +181,11 @@ impl Session {
                 }
                 Err(error) => return self.ending(&error.to_string()),
             }
+            // Nothing is obeyed that comes after the session was ended from here.
+            if !self.agent.managers().heard(self.serial, clock::mono()) {
+                return self.ending("ended");
+            }
             let message = Message::parse(reader.line());
-            self.agent.managers().heard(self.serial, clock::mono());
             let taken = message.and_then(|message| self.take(message, &mut assembly));
             if let Err(text) = taken {
                 return text;

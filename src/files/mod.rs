@@ -41,6 +41,11 @@ pub fn read_bounded(path: &Path, max: usize) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Whether there is a file of no bytes.
+pub fn is_empty(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() == 0)
+}
+
 /// Replaces a file whole and durably: a temporary file beside it is written,
 /// synced and renamed over it, then the directory is synced. A symbolic link
 /// stays and its file is replaced; an existing file keeps its permissions.

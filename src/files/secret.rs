@@ -2,14 +2,15 @@
 //! file is made for its owner alone, and one that others may read is refused.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use super::{read_bounded, sync_parent};
+use super::sync_parent;
 use crate::error::{Context, Error, Result};
 use crate::key::{self, Key, SECRET_LEN};
 use crate::model::Name;
+use crate::units::size_text;
 
 /// Bytes from the system's source of randomness.
 #[cfg(unix)]
@@ -17,7 +18,9 @@ pub fn secret() -> Result<[u8; SECRET_LEN]> {
     const SOURCE: &str = "/dev/urandom";
     let mut bytes = [0; SECRET_LEN];
     let mut source = File::open(SOURCE).context(|| format!("open {SOURCE}"))?;
-    std::io::Read::read_exact(&mut source, &mut bytes).context(|| format!("read {SOURCE}"))?;
+    source
+        .read_exact(&mut bytes)
+        .context(|| format!("read {SOURCE}"))?;
     Ok(bytes)
 }
 
@@ -43,31 +46,50 @@ pub fn secret() -> Result<[u8; SECRET_LEN]> {
 /// Reads the keys of a file, the one to use first.
 ///
 /// # Errors
-/// `key file attic.key: others may read it (mode 644): chmod 600 attic.key`, and what
-/// is wrong with its text, which is never shown.
+/// `key file attic.key: others may read it (mode 644): chmod 600 attic.key`, that it is
+/// empty, and what is wrong with its text, which is never shown.
 pub fn read_keys(path: &Path) -> Result<Vec<Key>> {
+    let keys = keys_in(path)?;
+    match keys.is_empty() {
+        true => Err(Error::new(format!("key file {}: empty", path.display()))),
+        false => Ok(keys),
+    }
+}
+
+/// As [`read_keys`]; an empty file has none.
+fn keys_in(path: &Path) -> Result<Vec<Key>> {
     let shown = path.display();
-    if let Some(mode) = open_to_others(path) {
+    let doing = || format!("read key file {shown}");
+    // Before it is opened: opening a pipe would wait for its other end.
+    if !std::fs::metadata(path).context(doing)?.is_file() {
+        return Err(Error::new(format!("key file {shown}: not a file")));
+    }
+    let file = File::open(path).context(doing)?;
+    if let Some(mode) = open_to_others(&file.metadata().context(doing)?) {
         return Err(Error::new(format!(
             "key file {shown}: others may read it (mode {mode:o}): chmod 600 {shown}"
         )));
     }
-    let bytes = read_bounded(path, key::FILE_BYTES_MAX)
-        .map_err(|error| Error::new(error.to_string().replacen("read ", "read key file ", 1)))?;
-    key::parse_file(&bytes).map_err(|text| Error::new(format!("key file {shown}: {text}")))
+    let mut bytes = Vec::new();
+    let max = key::FILE_BYTES_MAX as u64;
+    file.take(max + 1).read_to_end(&mut bytes).context(doing)?;
+    let keys = match bytes.len() > key::FILE_BYTES_MAX {
+        true => Err(format!("larger than {}", size_text(max))),
+        false => key::parse_file(&bytes),
+    };
+    keys.map_err(|text| Error::new(format!("key file {shown}: {text}")))
 }
 
 /// The mode of a file that its group or everyone may read or write.
 #[cfg(unix)]
-fn open_to_others(path: &Path) -> Option<u32> {
-    use std::os::unix::fs::MetadataExt;
-    let mode = std::fs::metadata(path).ok()?.mode() & 0o777;
+fn open_to_others(found: &std::fs::Metadata) -> Option<u32> {
+    let mode = std::os::unix::fs::MetadataExt::mode(found) & 0o777;
     (mode & 0o077 != 0).then_some(mode)
 }
 
 /// Who may read a file is not told by a mode here.
 #[cfg(not(unix))]
-fn open_to_others(_path: &Path) -> Option<u32> {
+fn open_to_others(_found: &std::fs::Metadata) -> Option<u32> {
     None
 }
 
@@ -99,14 +121,15 @@ pub enum Holder {
 
 impl Holder {
     /// The keys for the link, out of those in the file.
-    fn fit(&self, keys: Vec<Key>) -> std::result::Result<Vec<Key>, String> {
+    fn fit(&self, path: &Path, keys: Vec<Key>) -> Result<Vec<Key>> {
+        let wrong = |text: String| Err(Error::new(format!("key file {}: {text}", path.display())));
         match (self, keys.first().map(Key::agent)) {
-            (Holder::Agent, Some(None)) => Err(
+            (Holder::Agent, Some(None)) => wrong(
                 "a master key, which never leaves its manager: tcpmon-manager keygen --agent NAME makes the agent's own"
                     .to_string(),
             ),
             (Holder::ManagerOf(name), Some(Some(other))) if name != other => {
-                Err(format!("the key of agent {other}, not of {name}"))
+                wrong(format!("the key of agent {other}, not of {name}"))
             }
             (Holder::ManagerOf(name), _) => Ok(keys.iter().map(|k| k.of_agent(name)).collect()),
             _ => Ok(keys),
@@ -116,8 +139,8 @@ impl Holder {
 
 /// A key file that is read again and again, so that keys can come and go.
 ///
-/// A file that is gone has no keys. One that can't be used is told once, and the keys
-/// before it stay.
+/// A file that is empty or gone has no keys. One that can't be used is told once, and the
+/// keys before it stay.
 #[derive(Debug)]
 pub struct KeyFile {
     path: PathBuf,
@@ -125,16 +148,17 @@ pub struct KeyFile {
     state: Mutex<State>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
     keys: Vec<Key>,
     trouble: Option<String>,
 }
 
 impl KeyFile {
-    /// Reads the file for the first time, when any trouble is an error.
+    /// Reads the file for the first time, when any trouble is an error; so is a file
+    /// without keys.
     pub fn open(path: PathBuf, holder: Holder) -> Result<KeyFile> {
-        let keys = keys_for(&path, &holder)?;
+        let keys = holder.fit(&path, read_keys(&path)?)?;
         let state = State {
             keys,
             trouble: None,
@@ -151,17 +175,28 @@ impl KeyFile {
         &self.path
     }
 
+    /// One that is empty or not there yet.
+    pub fn without_keys(path: PathBuf, holder: Holder) -> KeyFile {
+        KeyFile {
+            path,
+            holder,
+            state: Mutex::default(),
+        }
+    }
+
     /// Reads it again: the keys now, and what is to be told of it.
     pub fn reread(&self) -> (Vec<Key>, Option<String>) {
         let mut state = self.state.lock().expect("key file");
-        let trouble = match keys_for(&self.path, &self.holder) {
+        let path = self.path.display();
+        let read = keys_in(&self.path).and_then(|keys| self.holder.fit(&self.path, keys));
+        let trouble = match read {
             Ok(keys) => {
                 state.keys = keys;
-                None
+                let none = state.keys.is_empty();
+                none.then(|| format!("key file {path} is empty: its keys open nothing"))
             }
             Err(_) if !self.path.exists() => {
                 state.keys.clear();
-                let path = self.path.display();
                 Some(format!("key file {path} is gone: its keys open nothing"))
             }
             Err(error) => Some(format!("{error}; the keys before stay in force")),
@@ -170,11 +205,6 @@ impl KeyFile {
         state.trouble = trouble;
         (state.keys.clone(), news)
     }
-}
-
-fn keys_for(path: &Path, holder: &Holder) -> Result<Vec<Key>> {
-    let fitting = holder.fit(read_keys(path)?);
-    fitting.map_err(|text| Error::new(format!("key file {}: {text}", path.display())))
 }
 
 #[cfg(test)]
@@ -259,6 +289,11 @@ mod tests {
             assert_eq!(keys.len(), 2);
             assert_eq!(news.is_some(), told, "{news:?}");
         }
+        put("");
+        let (keys, news) = file.reread();
+        assert!(keys.is_empty() && news.unwrap().contains("is empty"));
+        put(&key(1).line());
+        assert_eq!(ids(file.reread().0), [attic(1)]);
         fs::remove_file(&path).unwrap();
         let (keys, news) = file.reread();
         assert!(keys.is_empty() && news.unwrap().contains("is gone"));
