@@ -13,13 +13,14 @@ use crate::clock;
 use crate::error::{Context, Error};
 use crate::files;
 use crate::key::Key;
-use crate::model::Wall;
+use crate::model::{TEXT_LEN_MAX, Wall};
 use crate::net::line::{LineError, LineReader, Step};
 use crate::net::stream::{TimedStream, write_all};
 use crate::net::{self, resolve::Resolver};
 use crate::proto::handshake::{Opening, Proving, Refusal, Seals, read_hello};
 use crate::proto::seal::{Opener, Sealer, sealed_len};
 use crate::proto::{HELLO_BYTES_MAX, HELLO_WITHIN_S, Hello, LINE_BYTES_MAX, Message};
+use crate::text::cut;
 use crate::units::{HostPort, Reach};
 
 /// Longest wait for a connection that this side dials.
@@ -125,6 +126,8 @@ pub enum NoChannel {
     /// It was closed before a byte came: a port scan, or someone's probe.
     Left,
     Failed(Error),
+    /// The peer is who it says, and is not to come in all the same.
+    Refused(Error),
 }
 
 impl From<Error> for NoChannel {
@@ -166,6 +169,7 @@ pub fn dial(
 /// Greets a peer that this side has dialled.
 fn greet(stream: TcpStream, hello: Hello, key: Option<Key>) -> Result<Channel, Error> {
     let mut greeting = Greeting::new(stream)?;
+    greeting.dialled_here = true;
     let opening = Opening::new(hello, key.clone(), nonce(&key)?);
     greeting.send(opening.line())?;
     let line = greeting.next("hello")?;
@@ -207,7 +211,9 @@ pub fn answer<T>(
         }
         None => (opening.line().to_string(), None),
     };
-    let admitted = greeting.told(admit(&peer, key.as_ref()))?;
+    let admitted = greeting
+        .told(admit(&peer, key.as_ref()))
+        .map_err(NoChannel::Refused)?;
     greeting.send(&last)?;
     Ok((greeting.done(peer, key, seals)?, admitted))
 }
@@ -225,6 +231,7 @@ struct Greeting {
     stream: TcpStream,
     /// Bytes the peer may still send.
     left: usize,
+    dialled_here: bool,
     asked: Wall,
     heard: Wall,
 }
@@ -239,6 +246,7 @@ impl Greeting {
             lines: LineReader::new(source, HELLO_BYTES_MAX),
             stream,
             left: HELLO_BYTES_MAX,
+            dialled_here: false,
             asked: clock::wall(),
             heard: clock::wall(),
         })
@@ -271,7 +279,10 @@ impl Greeting {
                 self.lines.set_max(self.left.max(1));
                 Ok(line)
             }
-            Ok(Step::End | Step::Torn) => Err(Error::new(format!("closed before its {what}"))),
+            Ok(Step::End | Step::Torn) => Err(Error::new(match self.dialled_here {
+                true => format!("closed before its {what}: it may be turning this address away"),
+                false => format!("closed before its {what}"),
+            })),
             Err(error) if error.is_timeout() => {
                 Err(Error::new(format!("no {what} within {HELLO_WITHIN_S} s")))
             }
@@ -286,7 +297,7 @@ impl Greeting {
                 // It may be gone already; what matters is the reason here.
                 let _ = self.send(&Message::Bye { text }.line());
             }
-            Error::new(refusal.text)
+            Error::new(cut(&refusal.text, TEXT_LEN_MAX))
         })
     }
 

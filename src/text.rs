@@ -188,9 +188,24 @@ fn distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
+/// At most the first `max` bytes of a text, cut between characters.
+pub fn cut(text: &str, max: usize) -> &str {
+    let fits = |at: &usize| text.is_char_boundary(*at);
+    let end = (0..=max.min(text.len())).rev().find(fits);
+    &text[..end.unwrap_or(0)]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        let text = "é".repeat(200);
+        for (max, len) in [(0, 0), (1, 0), (2, 2), (301, 300), (400, 400), (999, 400)] {
+            assert_eq!(cut(&text, max).len(), len, "{max}");
+        }
+    }
 
     #[test]
     fn what_could_disturb_is_written_out() {

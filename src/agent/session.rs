@@ -18,11 +18,12 @@ use crate::clock;
 use crate::journal::Follower;
 use crate::key::{Key, Rights};
 use crate::log;
-use crate::model::{Epoch, Mono, Name};
+use crate::model::{Epoch, Mono, Name, TEXT_LEN_MAX};
 use crate::net::door::Door;
 use crate::net::line::Step;
 use crate::proto::handshake::{self, Refusal};
 use crate::proto::{self, Assembly, ConfigPart, Hello, Message, Role, Side, Status, TargetNow};
+use crate::text::cut;
 
 /// Records sent between two looks at what is more urgent, in bytes.
 const BATCH_BYTES: usize = 64 * 1024;
@@ -84,6 +85,10 @@ pub fn serve(agent: &Arc<Agent>, door: &Arc<Door>, stream: TcpStream, peer: Sock
         }
         Err(NoChannel::Left) => tell(pass.left(&line(&"closed before its hello"), clock::mono())),
         Err(NoChannel::Failed(error)) => tell(pass.failed(&line(&error), clock::mono())),
+        Err(NoChannel::Refused(error)) => {
+            tell(pass.proved());
+            log::line(line(&error));
+        }
     }
 }
 
@@ -208,7 +213,7 @@ impl Session {
             }
             Message::Ack { epoch, seq } => self.acknowledged(epoch, seq),
             Message::Config(part) => self.config_part(&part, assembly),
-            Message::Bye { text } => Err(format!("said goodbye: {text}")),
+            Message::Bye { text } => Err(format!("said goodbye: {}", cut(&text, TEXT_LEN_MAX))),
             _ => Err("sent a message that only agents send".to_string()),
         }
     }

@@ -72,6 +72,8 @@ pub enum EventKind {
     Connected,
     /// An agent cannot be reached.
     Away,
+    /// Something else that the manager has noticed.
+    Note,
     /// An agent reports trouble of its own, or refused its configuration.
     Trouble,
     /// That trouble is over.
@@ -296,6 +298,11 @@ impl Board {
             ),
         };
         self.push_event(now, kind, text, Some(target), Some(agent));
+    }
+
+    /// Tells something that is no change of state.
+    pub fn note(&mut self, text: String, now: Wall) {
+        self.push_event(now, EventKind::Note, text, None, None);
     }
 
     fn push_event(

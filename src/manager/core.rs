@@ -19,7 +19,7 @@ use crate::bell::Bell;
 use crate::clock;
 use crate::config::{self, Fleet, FleetAgent, KeyRule, Problem};
 use crate::error::{Context, Error, Result};
-use crate::files::{self, DirLock, Stamp};
+use crate::files::{self, DirLock, KeyFile, Stamp};
 use crate::model::{Epoch, Id, Name, Target, Wall};
 use crate::net::resolve::Resolver;
 use crate::proto::{self, Hello, Role, Side};
@@ -58,6 +58,12 @@ struct FleetState {
     unsaved: bool,
 }
 
+#[derive(Default)]
+struct Notices {
+    kept: Vec<String>,
+    dropped: u64,
+}
+
 /// See the module text.
 pub struct Core {
     options: Options,
@@ -74,7 +80,7 @@ pub struct Core {
     marks: Mutex<HashMap<Name, (Epoch, u64)>>,
     /// Which name each agent id belongs to.
     pins: Mutex<HashMap<Id, Name>>,
-    notices: Mutex<Vec<String>>,
+    notices: Mutex<Notices>,
     knocks: Knocks,
 }
 
@@ -194,7 +200,7 @@ impl Core {
 
     /// Tells, once, of an agent that was not let in.
     pub fn turned_away(&self, text: &str) {
-        if let Some(news) = self.knocks.news(text) {
+        if let Some(news) = self.knocks.news(text, clock::mono()) {
             self.notice(news);
         }
     }
@@ -238,7 +244,7 @@ impl Core {
         let mut state = self.fleet_state();
         let path = state.path.clone();
         let base = base_of(path.as_deref());
-        let problems = fleet_file::key_problems(&fleet, base);
+        let problems = fleet_file::key_problems(&fleet, base, self.key_rule());
         if !problems.is_empty() {
             let line = |(place, text)| format!("{place}: {text}");
             return Err(problems.into_iter().map(line).collect());
@@ -253,7 +259,8 @@ impl Core {
     /// from there, it is not written.
     pub fn save(&self, path: &Path) -> Result<()> {
         let mut state = self.fleet_state();
-        let problems = fleet_file::key_problems(&state.fleet, base_of(Some(path)));
+        let base = base_of(Some(path));
+        let problems = fleet_file::key_problems(&state.fleet, base, self.key_rule());
         if let Some((place, text)) = problems.first() {
             let shown = path.display();
             return Err(Error::new(format!("save {shown}: {place}: {text}")));
@@ -267,14 +274,22 @@ impl Core {
 
     /// What happened in the background since this was last asked.
     pub fn notices(&self) -> Vec<String> {
-        std::mem::take(&mut *self.notices.lock().expect("notices"))
+        let mut notices = self.notices.lock().expect("notices");
+        let Notices { kept, dropped } = std::mem::take(&mut *notices);
+        let more = (dropped > 0).then(|| format!("{dropped} more notices were not kept"));
+        kept.into_iter().chain(more).collect()
     }
 
-    /// Keeps a text for whoever looks next.
+    /// Tells something that is no change of a target's or an agent's state: as an event of
+    /// the board, and kept for a menu that shows no events.
     pub fn notice(&self, text: String) {
+        let mut board = self.board.lock().expect("board");
+        board.note(text.clone(), clock::wall());
+        drop(board);
         let mut notices = self.notices.lock().expect("notices");
-        if notices.len() < NOTICES_MAX {
-            notices.push(text);
+        match notices.kept.len() < NOTICES_MAX {
+            true => notices.kept.push(text),
+            false => notices.dropped += 1,
         }
         drop(notices);
         self.bell.ring();
@@ -297,6 +312,7 @@ impl Core {
                 "the agent here has the id {id} of agent {other}: the same agent under two names, or a copied data directory"
             ))),
             _ => {
+                pins.retain(|_, other| other != name);
                 pins.insert(id, name.clone());
                 Ok(())
             }
@@ -327,10 +343,17 @@ impl Core {
             .iter()
             .map(|agent| (agent.name.clone(), fleet.targets_for(&agent.name)))
             .collect();
+        let key_file = |agent| match fleet.key_file_of(agent) {
+            Some(text) => fleet_file::open_key_file(base, text, &agent.name).map(Some),
+            None => Ok(None),
+        };
+        // All that can go wrong with them does before anything is changed.
+        let key_files: Vec<_> = fleet.agents.iter().map(key_file).collect::<Result<_>>()?;
         self.board.lock().expect("board").set_fleet(&per_agent);
         self.stop_links_not_in(&fleet, base);
-        for (agent, (_, targets)) in fleet.agents.iter().zip(&per_agent) {
-            let link = self.link_to(agent, fleet.key_file_of(agent), base)?;
+        let agents = fleet.agents.iter().zip(key_files);
+        for ((agent, key_file), (_, targets)) in agents.zip(&per_agent) {
+            let link = self.link_to(agent, key_file)?;
             link.want(&config::agent_config_json(targets))?;
         }
         state.fleet = Arc::new(fleet);
@@ -361,14 +384,11 @@ impl Core {
     fn link_to(
         self: &Arc<Core>,
         agent: &FleetAgent,
-        key_file: Option<&str>,
-        base: &Path,
+        key_file: Option<KeyFile>,
     ) -> Result<Arc<Link>> {
         if let Some(link) = self.links().get(&agent.name) {
             return Ok(Arc::clone(link));
         }
-        let open = |text| fleet_file::open_key_file(base, text, &agent.name);
-        let key_file = key_file.map(open).transpose()?;
         let saved = AgentState::load(self.data(), &agent.name)?;
         if let Some(id) = saved.id {
             self.pins

@@ -12,10 +12,7 @@ use crate::model::Name;
 pub fn check(path: &Path, rule: KeyRule) -> std::result::Result<Fleet, Vec<Problem>> {
     let bytes = read_bytes(path)?;
     let fleet = parse_fleet(&bytes, rule)?;
-    let found = match rule {
-        KeyRule::Required => key_problems(&fleet, base_of(Some(path))),
-        KeyRule::Waived => key_despite_waiver(&fleet),
-    };
+    let found = key_problems(&fleet, base_of(Some(path)), rule);
     match found.is_empty() {
         true => Ok(fleet),
         false => Err(problems_at(&bytes, &found)),
@@ -60,7 +57,10 @@ pub fn open_key_file(base: &Path, text: &str, agent: &Name) -> Result<KeyFile> {
 }
 
 /// What is wrong with the key files: the place in the fleet file, and the text.
-pub fn key_problems(fleet: &Fleet, base: &Path) -> Vec<(String, String)> {
+pub fn key_problems(fleet: &Fleet, base: &Path, rule: KeyRule) -> Vec<(String, String)> {
+    if rule == KeyRule::Waived {
+        return key_despite_waiver(fleet);
+    }
     let problem = |text: &str, agent: &Name| {
         let opened = open_key_file(base, text, agent);
         opened.err().map(|error| error.to_string())

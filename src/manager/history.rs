@@ -3,7 +3,7 @@
 //! between storing and acknowledging yields a resend that is recognised and passed
 //! over. A line that would leave a hole is refused: it ends the session, never the truth.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::state;
@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::journal::{Appender, Base, Depth, Index, Segment, SyncMode, Totals, create_file};
 use crate::log;
-use crate::model::{Epoch, Id, Name, Wall};
+use crate::model::{Epoch, Id, NAME_LEN_MAX, Name, Wall};
 use crate::proto::EpochRange;
 use crate::record::{self, Body, GapWhy, Record, Span};
 
@@ -44,6 +44,17 @@ pub enum Taken {
     New(Record),
     /// All it stands for is stored already.
     Known,
+}
+
+/// The file that says whose history is that of an id.
+pub fn name_file(data: &Path, id: Id) -> PathBuf {
+    state::history_dir(data, id).join(NAME_FILE)
+}
+
+/// The name in such a file, when there is one.
+pub fn name_in(path: &Path) -> Option<Name> {
+    let bytes = files::read_bounded(path, NAME_LEN_MAX + 1).ok()?;
+    std::str::from_utf8(&bytes).ok()?.trim_end().parse().ok()
 }
 
 impl History {

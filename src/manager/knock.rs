@@ -2,9 +2,10 @@
 //! belong is turned away, and shown once.
 
 use std::cell::OnceCell;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::core::Core;
 use super::link::{Contact, Link};
@@ -13,6 +14,7 @@ use crate::clock;
 use crate::config::KeyRule;
 use crate::error::{Context, Result};
 use crate::key::Key;
+use crate::model::Mono;
 use crate::net::door::Door;
 use crate::net::listen::{self, Gate, STACK_BYTES, Stop};
 use crate::proto::Hello;
@@ -23,18 +25,26 @@ const CONNECTIONS_MAX: usize = 32;
 /// Most knocks that are told apart.
 const KNOCKS_MAX: usize = 64;
 
+/// A knock that has not come again for so long is told anew.
+const REMEMBERED_FOR: Duration = Duration::from_secs(3600);
+
 /// Who has knocked in vain, so that each is told once.
 #[derive(Debug, Default)]
-pub struct Knocks(Mutex<HashSet<String>>);
+pub struct Knocks(Mutex<HashMap<String, Mono>>);
 
 impl Knocks {
     /// Whether this is to be told; `text` names who it was and why not.
-    pub fn news(&self, text: &str) -> Option<String> {
+    pub fn news(&self, text: &str, now: Mono) -> Option<String> {
         let mut seen = self.0.lock().expect("knocks");
-        if seen.contains(text) || seen.len() > KNOCKS_MAX {
+        seen.retain(|_, last| now.since(*last) < REMEMBERED_FOR);
+        if let Some(last) = seen.get_mut(text) {
+            *last = now;
             return None;
         }
-        seen.insert(text.to_string());
+        if seen.len() > KNOCKS_MAX {
+            return None;
+        }
+        seen.insert(text.to_string(), now);
         match seen.len() > KNOCKS_MAX {
             true => Some("more agents are knocking that do not belong; no more are told".into()),
             false => Some(text.to_string()),
@@ -96,6 +106,12 @@ fn greet(core: &Arc<Core>, door: &Arc<Door>, stream: TcpStream, peer: SocketAddr
                 tell(core, pass.failed(&text, clock::mono()));
             }
         },
+        (Err(NoChannel::Refused(error)), _) => {
+            tell(core, pass.proved());
+            if let Some(name) = named.get() {
+                core.turned_away(&format!("an agent named {name} is knocking, {error}"));
+            }
+        }
         (Ok(_), None) | (Err(NoChannel::Left), _) => {}
     }
 }
@@ -137,12 +153,16 @@ mod tests {
         let knocks = Knocks::default();
         let text = |n| format!("an agent named a{n} is knocking, not in the fleet file");
         for n in 0..KNOCKS_MAX {
-            assert_eq!(knocks.news(&text(n)), Some(text(n)));
-            assert_eq!(knocks.news(&text(n)), None);
+            assert_eq!(knocks.news(&text(n), Mono(0)), Some(text(n)));
+            assert_eq!(knocks.news(&text(n), Mono(1)), None);
         }
-        let last = knocks.news(&text(KNOCKS_MAX)).unwrap();
+        let last = knocks.news(&text(KNOCKS_MAX), Mono(2)).unwrap();
         assert!(last.starts_with("more agents are knocking"), "{last}");
-        assert_eq!(knocks.news(&text(KNOCKS_MAX + 1)), None);
-        assert_eq!(knocks.news(&text(0)), None);
+        assert_eq!(knocks.news(&text(KNOCKS_MAX + 1), Mono(3)), None);
+        assert_eq!(knocks.news(&text(0), Mono(4)), None);
+        // One that goes on stays told; what came long ago makes room.
+        let later = Mono(3_600_000_003);
+        assert_eq!(knocks.news(&text(0), later), None);
+        assert_eq!(knocks.news(&text(1), later), Some(text(1)));
     }
 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use super::board;
 use super::core::Core;
-use super::history::History;
+use super::history::{self, History};
 use super::state::{AgentState, Announced};
 use intake::Intake;
 
@@ -37,6 +37,9 @@ use crate::units::HostPort;
 const SYNC_EVERY: Duration = Duration::from_millis(500);
 /// Lines taken between two writes to the history.
 const BATCH_LINES: usize = 1024;
+/// Most new ids of one agent within so long: each has a history of its own.
+const NEW_IDS_MAX: usize = 8;
+const NEW_IDS_WITHIN: Duration = Duration::from_secs(3600);
 /// Reasons that are told while an agent that can be reached is away.
 const REASONS_MAX: usize = 8;
 const STACK_BYTES: usize = 256 * 1024;
@@ -54,6 +57,8 @@ struct Shared {
     to_fetch: u64,
     unsaved: bool,
     session: Option<Live>,
+    /// When the agent came with another id than before.
+    new_ids: Vec<Mono>,
     /// A connection that the agent has made, for the link's thread to take up.
     arrived: Option<Channel>,
 }
@@ -116,6 +121,7 @@ impl Link {
                 to_fetch: 0,
                 unsaved: false,
                 session: None,
+                new_ids: Vec::new(),
                 arrived: None,
             }),
             history: Mutex::new(None),
@@ -202,16 +208,10 @@ impl Link {
     /// offered as soon as the agent is there.
     pub fn want(&self, text: &str) -> Result<()> {
         let hash = proto::content_hash(text);
-        let reads = self.keys_now().is_some_and(|keys| only_reads(keys.first()));
+        let reads_only = self.keys_now().is_some_and(|keys| only_reads(keys.first()));
         let mut shared = self.shared();
         shared.wanted_text = text.into();
-        if reads {
-            shared.state.wanted = None;
-            let saved = self.save(&mut shared);
-            drop(shared);
-            self.publish();
-            return saved;
-        }
+        shared.state.reads_only = reads_only;
         let counter = match shared.state.wanted {
             Some((_, known)) if known == hash => {
                 drop(shared);
@@ -314,7 +314,10 @@ impl Link {
             if self.is_stopped() {
                 return None;
             }
-            if let Some(channel) = self.shared().arrived.take() {
+            let arrived = self.shared().arrived.take();
+            if let Some(mut channel) = arrived {
+                // It may have waited for the session before it to end.
+                channel.reader.stream().heard = clock::mono();
                 return Some(channel);
             }
             self.bell.wait(heard, FOR_EVER);
@@ -358,13 +361,22 @@ impl Link {
     /// The hello and the key to answer the agent's hello with, when it dials in.
     pub fn introduce(&self, theirs: &Hello) -> std::result::Result<(Hello, Option<Key>), Refusal> {
         let keys = self.keys_now();
-        let key = proto::handshake::pick(keys.as_deref(), theirs)?;
+        let key = match proto::handshake::pick(keys.as_deref(), theirs) {
+            // Whoever knocks chooses the key's id, so it is not told.
+            Err(_) if keys.is_some() && theirs.auth.is_some() => {
+                return Err(Refusal::unauthentic("with a key that is not known here"));
+            }
+            picked => picked?,
+        };
         Ok((self.core.hello(Side::Dialled, &self.name), key))
     }
 
     /// Checks who it is, and notes how its clock compares.
     fn admit(&self, channel: &Channel) -> Result<()> {
         let hello = &channel.peer;
+        if channel.key.is_some() {
+            self.check_id(hello.id)?;
+        }
         self.core.pin(hello.id, &self.name)?;
         let middle = channel.asked.0 / 2 + channel.heard.0 / 2;
         let offset = i64::try_from(i128::from(hello.at.0) - i128::from(middle)).unwrap_or(0);
@@ -379,8 +391,9 @@ impl Link {
         }
         shared.state.id = Some(hello.id);
         shared.state.clock_offset_ms = Some(offset);
-        if only_reads(channel.key.as_ref()) {
-            shared.state.wanted = None;
+        shared.state.reads_only = only_reads(channel.key.as_ref());
+        if shared.state.reads_only {
+            shared.state.rejected = None;
         }
         shared.session = Some(Live {
             stream,
@@ -389,6 +402,33 @@ impl Link {
             heard: clock::mono(),
             cut: None,
         });
+        Ok(())
+    }
+
+    /// A key speaks for a name, and the id beside it is only said. So an id whose history
+    /// is another agent's is refused, and so are new ones without end.
+    fn check_id(&self, id: Id) -> Result<()> {
+        let path = history::name_file(self.core.data(), id);
+        if let Some(owner) = history::name_in(&path).filter(|owner| *owner != self.name) {
+            let path = path.display();
+            return Err(Error::new(format!(
+                "it has the id {id} of agent {owner}: if that was renamed, write {} into {path}",
+                self.name
+            )));
+        }
+        let mut shared = self.shared();
+        if shared.state.id.is_none_or(|known| known == id) {
+            return Ok(());
+        }
+        let now = clock::mono();
+        let recent = |at: &Mono| now.since(*at) < NEW_IDS_WITHIN;
+        shared.new_ids.retain(recent);
+        if shared.new_ids.len() >= NEW_IDS_MAX {
+            return Err(Error::new(format!(
+                "it has come with {NEW_IDS_MAX} new ids within an hour"
+            )));
+        }
+        shared.new_ids.push(now);
         Ok(())
     }
 
@@ -471,7 +511,8 @@ impl Link {
             .applied
             .as_ref()
             .is_some_and(|r| r.hash == hash);
-        if !shared.status_seen || in_force || shared.offered == Some(hash) {
+        let due = shared.status_seen && !shared.state.reads_only;
+        if !due || in_force || shared.offered == Some(hash) {
             return messages;
         }
         shared.offered = Some(hash);

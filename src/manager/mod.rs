@@ -25,6 +25,7 @@ mod watch;
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -187,7 +188,7 @@ fn run_menu(args: Args) -> std::result::Result<ExitCode, Fail> {
             }
         }
     }
-    listen(&core)?;
+    print_listening(listen(&core)?);
     let lines = Lines::stdin()?;
     // A reader who is gone ends the menu as the end of input does.
     let _ = menu::run(&core, &lines, &mut std::io::stdout());
@@ -197,7 +198,7 @@ fn run_menu(args: Args) -> std::result::Result<ExitCode, Fail> {
 fn run_serve(args: Args) -> std::result::Result<ExitCode, Fail> {
     let core = Core::start(options(&args)?)?;
     load(&core, &need_fleet_path(&args)?)?;
-    listen(&core)?;
+    print_listening(listen(&core)?);
     serve::run(&core)
 }
 
@@ -230,16 +231,22 @@ fn key_rule(args: &Args) -> KeyRule {
     }
 }
 
-/// Listens for agents that dial in, when that is asked for. Beyond loopback only with
-/// keys, unless the user says otherwise.
-fn listen(core: &Arc<Core>) -> std::result::Result<(), Fail> {
+fn print_listening(bound: Option<SocketAddr>) {
+    if let Some(bound) = bound {
+        cli::print(&format!("listening on {bound}\n"));
+    }
+}
+
+/// Listens for agents that dial in, when that is asked for, and says where. Beyond
+/// loopback only with keys, unless the user says otherwise.
+fn listen(core: &Arc<Core>) -> std::result::Result<Option<SocketAddr>, Fail> {
     if core.key_rule() == KeyRule::Waived {
         log::line(
             "--insecure: links have no keys: anyone on the way may read along, and pose as an agent",
         );
     }
     let Some(addr) = core.listens() else {
-        return Ok(());
+        return Ok(None);
     };
     let keyed = !core.fleet().key_files().is_empty() || core.key_rule() == KeyRule::Waived;
     if !addr.ip().is_loopback() && !keyed {
@@ -247,9 +254,7 @@ fn listen(core: &Arc<Core>) -> std::result::Result<(), Fail> {
             "--listen {addr}: beyond loopback links need keys, and the fleet file names no \"key_file\"; --insecure allows it all the same"
         )));
     }
-    let bound = knock::start(core, addr)?;
-    cli::print(&format!("listening on {bound}\n"));
-    Ok(())
+    Ok(Some(knock::start(core, addr)?))
 }
 
 /// The fleet file that is named, or the usual one when it is there.

@@ -10,7 +10,7 @@ use crate::log;
 /// Longest wait between two looks: the time-out of something that never rings.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
-/// Tells events and notices for ever.
+/// Tells events for ever.
 pub fn run(core: &Arc<Core>) -> ! {
     let fleet = core.fleet();
     let (agents, targets) = (fleet.agents.len(), fleet.targets.len());
@@ -20,9 +20,6 @@ pub fn run(core: &Arc<Core>) -> ! {
     let mut told = 0;
     loop {
         let heard = core.bell().heard();
-        for notice in core.notices() {
-            log::line(notice);
-        }
         let events = core.board().lock().expect("board").drain_events(told);
         for event in events {
             told = event.no;

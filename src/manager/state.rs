@@ -54,6 +54,8 @@ pub struct AgentState {
     pub applied: Option<Revision>,
     /// What it is to have: this manager's counter and the content.
     pub wanted: Option<(u64, ContentHash)>,
+    /// The link's key may only read, so that the agent is offered nothing.
+    pub reads_only: bool,
     pub rejected: Option<String>,
     /// The agent's own trouble with its disk.
     pub trouble: String,
@@ -77,6 +79,9 @@ pub fn history_dir(data: &Path, id: Id) -> PathBuf {
 impl AgentState {
     /// Whether the agent has yet to take the configuration it is to have.
     pub fn pending(&self) -> bool {
+        if self.reads_only {
+            return false;
+        }
         match (&self.wanted, &self.applied) {
             (Some((_, hash)), Some(applied)) => applied.hash != *hash,
             (Some(_), None) => true,
@@ -107,6 +112,9 @@ impl AgentState {
     fn write(&self, o: &mut Object<'_>) {
         if let Some(id) = self.id {
             o.str("id", &id.to_string());
+        }
+        if self.reads_only {
+            o.bool("reads_only", true);
         }
         o.bool("connected", self.connected)
             .u64("since", self.since.0)
@@ -190,6 +198,10 @@ fn parse(v: &Value<'_>) -> Option<AgentState> {
         })?,
         applied: v.get("applied").and_then(|v| proto::read_revision(v).ok()),
         wanted: v.get("wanted").and_then(wanted),
+        reads_only: v
+            .get("reads_only")
+            .and_then(Value::bool)
+            .unwrap_or_default(),
         rejected: text("rejected"),
         trouble: text("trouble").unwrap_or_default(),
         mark: v.get("mark").and_then(mark),
@@ -247,6 +259,7 @@ mod tests {
                 hash: ContentHash(5),
             }),
             wanted: Some((5, ContentHash(6))),
+            reads_only: true,
             rejected: Some("no".into()),
             trouble: "disk".into(),
             mark: Some((Epoch(9), 20)),

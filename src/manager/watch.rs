@@ -14,10 +14,11 @@ use super::fleet_file;
 use super::tail::Tail;
 use super::{fleet_path, listen, live, load, need_fleet_path, options, status, write_out};
 use crate::bell::Bell;
-use crate::cli::{Args, Fail};
+use crate::cli::{self, Args, Fail};
 use crate::clock;
 use crate::config::Fleet;
 use crate::error::{Context, Error, Result};
+use crate::log;
 use crate::model::{Epoch, Mono, Name};
 use crate::record::Record;
 use crate::term::Lines;
@@ -40,7 +41,12 @@ pub(super) fn main(args: Args) -> std::result::Result<ExitCode, Fail> {
     };
     if let (Some(core), Some(path)) = (&core, &path) {
         load(core, path)?;
-        listen(core)?;
+        match (listen(core)?, io::stdout().is_terminal()) {
+            (Some(bound), true) => cli::print(&format!("listening on {bound}\n")),
+            // Into a pipe go records alone.
+            (Some(bound), false) => log::line(format_args!("listening on {bound}")),
+            (None, _) => {}
+        }
     }
     match (io::stdout().is_terminal(), core) {
         (true, Some(core)) => {
@@ -122,6 +128,9 @@ fn print_records(data: &Path, core: Option<&Arc<Core>>) -> Result<()> {
     let mut tail = Tail::new(data);
     tail.poll(|_, _, _| {})?;
     while print_news(&mut tail)? {
+        for notice in core.map(|core| core.notices()).unwrap_or_default() {
+            log::line(notice);
+        }
         wait(core);
     }
     Ok(())

@@ -9,6 +9,7 @@ use crate::clock;
 use crate::model::{Mono, Sample, TEXT_LEN_MAX, Target, micros};
 use crate::net::dial::dial;
 use crate::net::resolve::Resolver;
+use crate::text::cut;
 use crate::units::Reach;
 
 /// Longest wait for the other side's own goodbye.
@@ -34,7 +35,7 @@ pub fn tcp(
     let (stream, failure) = match dialled.outcome {
         Ok(stream) => (Some(stream), None),
         Err(mut failure) => {
-            cut(&mut failure.text, TEXT_LEN_MAX);
+            failure.text = cut(&failure.text, TEXT_LEN_MAX).to_string();
             (None, Some(failure))
         }
     };
@@ -69,13 +70,6 @@ pub fn goodbye(mut stream: TcpStream) {
             Ok(count) if count > 0 => total += count,
             _ => return,
         }
-    }
-}
-
-fn cut(text: &mut String, max: usize) {
-    if text.len() > max {
-        let end = (0..=max).rev().find(|at| text.is_char_boundary(*at));
-        text.truncate(end.unwrap_or(0));
     }
 }
 
@@ -130,12 +124,5 @@ mod tests {
         );
         assert_eq!(sample.failure.unwrap().why, Why::Refused);
         assert!(stream.is_none());
-    }
-
-    #[test]
-    fn texts_are_cut_at_a_character() {
-        let mut text = "é".repeat(200);
-        cut(&mut text, 301);
-        assert_eq!(text.len(), 300);
     }
 }

@@ -6,6 +6,10 @@ use super::{Auth, ConfigPart, EpochRange, Hello, Message, Role, Side, Status, Ta
 use crate::crypto::base64_decode;
 use crate::json::{self, Value};
 use crate::model::{Revision, Wall, Why};
+use crate::text::cut;
+
+/// Bytes shown of a message's name that is not known.
+const NAME_SHOWN_MAX: usize = 64;
 
 pub(super) fn message(line: &[u8]) -> Result<Message, String> {
     let value = json::parse(line).map_err(|error| format!("not JSON: {error}"))?;
@@ -13,7 +17,7 @@ pub(super) fn message(line: &[u8]) -> Result<Message, String> {
         return Err("not a message".to_string());
     };
     read(name, &value).map_err(|text| match text.is_empty() {
-        true => format!("unknown message {name:?}"),
+        true => format!("unknown message {:?}", cut(name, NAME_SHOWN_MAX)),
         false => format!("{name}: {text}"),
     })
 }

@@ -10,10 +10,11 @@ use crate::clock;
 use crate::error::{Error, Result};
 use crate::manager::history::{History, Taken};
 use crate::manager::state::{AgentState, SESSIONS_MAX, SessionClock};
-use crate::model::{Epoch, Mono, Revision};
+use crate::model::{Epoch, Mono, Revision, TEXT_LEN_MAX};
 use crate::net::line::Step;
 use crate::proto::{self, EpochRange, Message, Status};
 use crate::record::{Body, GapWhy, Record};
+use crate::text::cut;
 
 /// The receiving side of one session.
 pub(super) struct Intake<'l> {
@@ -103,7 +104,10 @@ impl<'l> Intake<'l> {
                 shared.state.rejected = Some(problems.join("; "));
                 self.changed(shared)
             }
-            Message::Bye { text } => Err(Error::new(format!("the agent said goodbye: {text}"))),
+            Message::Bye { text } => {
+                let text = cut(&text, TEXT_LEN_MAX);
+                Err(Error::new(format!("the agent said goodbye: {text}")))
+            }
             _ => Err(Error::new(
                 "the agent sent a message that only managers send",
             )),

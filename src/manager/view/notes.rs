@@ -123,7 +123,7 @@ fn event(event: &Event, columns: usize, colour: Colour) -> Line {
     let style = match event.kind {
         EventKind::Down => Style::Red,
         EventKind::Up | EventKind::Connected | EventKind::Recovered => Style::Green,
-        EventKind::Away | EventKind::Trouble => Style::Yellow,
+        EventKind::Away | EventKind::Trouble | EventKind::Note => Style::Yellow,
     };
     line.put(&event.text, style);
     line

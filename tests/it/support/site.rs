@@ -112,11 +112,14 @@ impl Site {
         done
     }
 
-    /// Gives a key file other keys: those of these files, in this order.
+    /// Gives a key file other keys, at once: those of these files, in this order.
     pub fn rekey(&self, file: &str, from: &[&str]) {
         let keys = from.iter().map(|name| fs::read_to_string(self.path(name)));
         let keys: String = keys.map(Result::unwrap).collect();
-        fs::write(self.path(file), keys).unwrap();
+        let new = self.path("rekeyed");
+        fs::copy(self.path(file), &new).unwrap();
+        fs::write(&new, keys).unwrap();
+        fs::rename(new, self.path(file)).unwrap();
     }
 
     /// Fails the test when a secret of this directory's key files is in what a program

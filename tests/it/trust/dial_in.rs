@@ -111,7 +111,10 @@ fn who_does_not_belong_is_told_of_once_however_often_it_knocks() {
             "attic-pi.key",
             "attic-pi is knocking, not in the fleet file",
         ),
-        ("stray.key", "porch is knocking, names the key "),
+        (
+            "stray.key",
+            "porch is knocking, with a key that is not known here",
+        ),
         (
             "cellar.key",
             "cellar is knocking, which the fleet file has an address for",

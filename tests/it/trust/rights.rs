@@ -12,6 +12,31 @@ use super::{INTERVAL, LISTEN, dialled, dials_in, times};
 use crate::support::{Site, until};
 
 #[test]
+fn a_manager_whose_new_key_may_more_configures_at_once() {
+    let site = Site::new(1);
+    site.keygen(&["--rights", "read"]);
+    site.keygen(&["--out", "more.key"]);
+    site.keygen(&["--agent", "attic"]);
+    let more = ["--agent", "attic", "--master", "more.key"];
+    site.keygen(&[&more[..], &["--out", "attic-more.key"]].concat());
+    let keys = ["--key-file", "attic.key", "--key-file", "attic-more.key"];
+    let mut attic = site.agent_with("attic", &[&LISTEN[..], &keys].concat());
+    let entry = [dialled("attic", attic.listening(), None)];
+    let defaults = format!(r#"{INTERVAL},"key_file":"master.key""#);
+    site.fleet_of(&entry, &defaults, 1);
+    let mut manager = site.serve(&[]);
+    manager.stderr.line("agent attic connected");
+    let status = site.reading(&["status", "--json"]);
+    assert!(status.contains(r#""pending":false"#), "{status}");
+    assert_eq!(times(&mut attic, "configuration"), 0);
+    site.rekey("master.key", &["more.key"]);
+    manager.stderr.line("its key was removed");
+    site.grows("attic", 2);
+    // And back: it goes on receiving, and offers nothing more.
+    assert_eq!(times(&mut attic, "configuration"), 1);
+}
+
+#[test]
 fn a_manager_that_may_only_read_receives_everything_and_configures_nothing() {
     let (main, standby) = (Site::new(1), Site::new(1));
     main.keygen(&[]);
