@@ -1,5 +1,6 @@
 //! What peers may cost that have not proved who they are: how many of them wait at
-//! once, and how soon one may try again after it failed.
+//! once, and how soon one may try again after it failed. Strangers can't lock out those
+//! whose address has proved before: places are kept for these, and their pauses short.
 //!
 //! Pure: no sockets, no clock. Whoever accepts connections knocks for each, and says
 //! how it went; every answer comes with what is to be logged, if anything. Always:
@@ -17,6 +18,8 @@ use crate::units::duration_text;
 
 /// Most connections at once that have not proved who they are.
 pub const WAITING_MAX: usize = 16;
+/// Most of those from addresses that never proved; the rest are kept for the others.
+pub const WAITING_STRANGERS_MAX: usize = 12;
 /// Most of those from one address.
 pub const WAITING_PER_ADDRESS_MAX: usize = 4;
 /// Failures of an address that cost it nothing.
@@ -25,6 +28,11 @@ pub const PARDONED: u32 = 5;
 pub const PAUSE_MIN: Duration = Duration::from_millis(250);
 /// Longest pause.
 pub const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// Longest pause of an address that has proved: others may fail behind the same NAT.
+pub const PAUSE_PROVED_MAX: Duration = Duration::from_secs(1);
+/// Most addresses known to have proved, for good; beyond it the one whose last proof is
+/// oldest makes room.
+pub const PROVED_MAX: usize = 64;
 /// An address is forgotten so long after its last failure.
 pub const REMEMBERED_FOR: Duration = Duration::from_secs(600);
 /// Most addresses remembered; beyond it the one whose last failure is oldest makes room.
@@ -38,7 +46,7 @@ pub const LISTED_MAX: usize = 32;
 /// Why a connection is turned away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Away {
-    /// [`WAITING_MAX`] others wait.
+    /// [`WAITING_MAX`] others wait, or [`WAITING_STRANGERS_MAX`] strangers and it is one.
     Full,
     /// [`WAITING_PER_ADDRESS_MAX`] others from its address wait.
     TooMany,
@@ -82,10 +90,12 @@ impl Door {
 }
 
 impl Pass {
-    /// The peer has proved who it is: its address is cleared. What is to be logged.
+    /// The peer has proved who it is: its address is cleared, and no stranger's from now
+    /// on. What is to be logged.
     pub fn proved(self) -> Option<String> {
-        let trouble = self.door.state().troubles.remove(&self.source)?;
-        let away = trouble.away;
+        let mut state = self.door.state();
+        state.welcome(self.source);
+        let away = state.troubles.remove(&self.source)?.away;
         (away > 0).then(|| turned_away(away, self.source))
     }
 
@@ -99,7 +109,15 @@ impl Pass {
     /// The peer has failed to. `line` is how the caller would tell it; what is to be
     /// logged is that line with what follows from it, or nothing in a flood.
     pub fn failed(self, line: &str, now: Mono) -> Option<String> {
-        self.door.state().fail(self.source, line, now)
+        let mut state = self.door.state();
+        let pause = state.punish(self.source, now);
+        state.tell_failure(self.source, line, pause, now)
+    }
+
+    /// The peer has failed to, and the caller has told of it before. Who was turned away
+    /// of its address stays counted.
+    pub fn failed_quietly(self, now: Mono) {
+        self.door.state().punish(self.source, now);
     }
 }
 
@@ -141,6 +159,8 @@ impl fmt::Display for Source {
 struct State {
     /// One entry a connection.
     waiting: Vec<Source>,
+    /// Those that have proved who they are, the latest last.
+    proved: Vec<Source>,
     troubles: HashMap<Source, Trouble>,
     /// No trouble is old before this.
     forget_at: Mono,
@@ -166,7 +186,7 @@ impl State {
             Away::Paused
         } else if same >= WAITING_PER_ADDRESS_MAX {
             Away::TooMany
-        } else if self.waiting.len() >= WAITING_MAX {
+        } else if self.full_for(source) {
             Away::Full
         } else {
             self.waiting.push(source);
@@ -179,13 +199,42 @@ impl State {
         Err(why)
     }
 
-    fn fail(&mut self, source: Source, line: &str, now: Mono) -> Option<String> {
-        self.forget_old(now);
+    fn full_for(&self, source: Source) -> bool {
+        let stranger = |s: &&Source| !self.proved.contains(s);
+        let strangers = self.waiting.iter().filter(stranger).count();
+        let strangers_full = strangers >= WAITING_STRANGERS_MAX;
+        self.waiting.len() >= WAITING_MAX || (strangers_full && stranger(&&source))
+    }
+
+    fn welcome(&mut self, source: Source) {
+        self.proved.retain(|s| *s != source);
+        if self.proved.len() >= PROVED_MAX {
+            self.proved.remove(0);
+        }
+        self.proved.push(source);
+    }
+
+    /// Counts a failure; the pause that follows from it.
+    fn punish(&mut self, source: Source, now: Mono) -> Duration {
+        let longest = match self.proved.contains(&source) {
+            true => PAUSE_PROVED_MAX,
+            false => PAUSE_MAX,
+        };
         let trouble = self.trouble(source, now);
         trouble.failures = trouble.failures.saturating_add(1);
         trouble.last = trouble.last.max(now);
-        let pause = pause_after(trouble.failures);
+        let pause = pause_after(trouble.failures, longest);
         trouble.paused_until = trouble.paused_until.max(now.after(pause));
+        pause
+    }
+
+    fn tell_failure(
+        &mut self,
+        source: Source,
+        line: &str,
+        pause: Duration,
+        now: Mono,
+    ) -> Option<String> {
         if !self.untold.lists(now) {
             return None;
         }
@@ -238,23 +287,24 @@ impl State {
 }
 
 /// How long an address is turned away after so many failures.
-fn pause_after(failures: u32) -> Duration {
+fn pause_after(failures: u32, longest: Duration) -> Duration {
     match failures.checked_sub(PARDONED + 1) {
         None => Duration::ZERO,
         Some(doublings) => PAUSE_MIN
             .saturating_mul(1 << doublings.min(16))
-            .min(PAUSE_MAX),
+            .min(longest),
     }
 }
 
-/// What is told apart from single addresses, and when it was.
+/// What is told apart from single addresses, and when it may be.
 #[derive(Debug, Default)]
 struct Untold {
     counts: Counts,
-    told_at: Option<Mono>,
-    /// Failures listed since `listing_since`.
+    /// No counts are told before this.
+    tell_at: Mono,
+    /// Failures listed until `list_anew_at`.
     listed: usize,
-    listing_since: Mono,
+    list_anew_at: Mono,
 }
 
 /// What happened and is in no line yet, apart from what each [`Trouble`] counts.
@@ -274,8 +324,8 @@ struct Counts {
 impl Untold {
     /// Whether one more failure may be told; else it is counted.
     fn lists(&mut self, now: Mono) -> bool {
-        if now.since(self.listing_since) >= TELL_EVERY {
-            self.listing_since = now;
+        if now >= self.list_anew_at {
+            self.list_anew_at = now.after(TELL_EVERY);
             self.listed = 0;
         }
         if self.listed == LISTED_MAX {
@@ -288,12 +338,12 @@ impl Untold {
 
     /// All that is counted, unless there is nothing or it is too soon.
     fn tell(&mut self, now: Mono) -> Option<String> {
-        if self.told_at.is_some_and(|at| now.since(at) < TELL_EVERY) {
+        if now < self.tell_at {
             return None;
         }
         let text = self.counts.text()?;
         self.counts = Counts::default();
-        self.told_at = Some(now);
+        self.tell_at = now.after(TELL_EVERY);
         Some(text)
     }
 }
@@ -309,41 +359,36 @@ impl Counts {
 
     fn text(&self) -> Option<String> {
         let mut parts = Vec::new();
-        match self.full {
-            0 => {}
-            1 => parts.push(format!(
-                "1 connection was turned away: {WAITING_MAX} others had not proved who they are"
-            )),
-            n => parts.push(format!(
-                "{n} connections were turned away: {WAITING_MAX} others had not proved who they are"
+        if self.full > 0 {
+            // Of all places or of the strangers': this many are taken either way.
+            let what = format!(
+                "turned away: {WAITING_STRANGERS_MAX} or more others had not proved who they are"
+            );
+            parts.push(connections(self.full, "", &what));
+        }
+        match (self.forgotten_source, self.forgotten_sources) {
+            (None, _) => {}
+            (Some(source), 1) => parts.push(turned_away(self.forgotten, source)),
+            (Some(source), n) => parts.push(turned_away(
+                self.forgotten,
+                format_args!("{n} addresses such as {source}"),
             )),
         }
-        if let Some(source) = self.forgotten_source {
-            parts.push(match self.forgotten_sources {
-                1 => turned_away(self.forgotten, source),
-                2 => turned_away(self.forgotten, format_args!("{source} and 1 other address")),
-                n => {
-                    let others = n - 1;
-                    turned_away(
-                        self.forgotten,
-                        format_args!("{source} and {others} other addresses"),
-                    )
-                }
-            });
-        }
-        match self.failures {
-            0 => {}
-            1 => parts.push("1 more failed connection is not listed".to_string()),
-            n => parts.push(format!("{n} more failed connections are not listed")),
+        if self.failures > 0 {
+            parts.push(connections(self.failures, " that failed", "not listed"));
         }
         (!parts.is_empty()).then(|| parts.join("; "))
     }
 }
 
 fn turned_away(count: u64, from: impl fmt::Display) -> String {
+    connections(count, format_args!(" from {from}"), "turned away")
+}
+
+fn connections(count: u64, which: impl fmt::Display, what: &str) -> String {
     match count {
-        1 => format!("1 connection from {from} was turned away"),
-        _ => format!("{count} connections from {from} were turned away"),
+        1 => format!("1 connection{which} was {what}"),
+        _ => format!("{count} connections{which} were {what}"),
     }
 }
 

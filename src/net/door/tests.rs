@@ -15,6 +15,7 @@ fn ip(text: &str) -> IpAddr {
 /// How a connection that was let in goes on.
 enum Then {
     Fails,
+    FailsQuietly,
     Proves,
     Leaves,
 }
@@ -26,6 +27,10 @@ fn visit(door: &Arc<Door>, from: &str, ms: u64, then: Then) -> Result<Vec<String
     let pass = pass?;
     let ended = match then {
         Fails => pass.failed("no hello", at(ms)),
+        FailsQuietly => {
+            pass.failed_quietly(at(ms));
+            None
+        }
         Proves => pass.proved(),
         Leaves => None,
     };
@@ -39,45 +44,57 @@ fn holds(door: &Arc<Door>, from: &str, count: usize) -> Vec<Pass> {
 }
 
 #[test]
-fn pauses_double_up_to_half_a_minute() {
-    for (failures, ms) in [
-        (0, 0),
-        (1, 0),
-        (5, 0),
-        (6, 250),
-        (7, 500),
-        (12, 16_000),
-        (13, 30_000),
-        (14, 30_000),
-        (1_000, 30_000),
-        (u32::MAX, 30_000),
+fn pauses_double_up_to_the_longest() {
+    for (failures, ms, proved_ms) in [
+        (0, 0, 0),
+        (1, 0, 0),
+        (5, 0, 0),
+        (6, 250, 250),
+        (7, 500, 500),
+        (8, 1_000, 1_000),
+        (9, 2_000, 1_000),
+        (12, 16_000, 1_000),
+        (13, 30_000, 1_000),
+        (1_000, 30_000, 1_000),
+        (u32::MAX, 30_000, 1_000),
     ] {
+        let pauses = [PAUSE_MAX, PAUSE_PROVED_MAX].map(|longest| pause_after(failures, longest));
         assert_eq!(
-            pause_after(failures),
-            Duration::from_millis(ms),
+            pauses,
+            [ms, proved_ms].map(Duration::from_millis),
             "{failures}"
         );
     }
 }
 
 #[test]
-fn an_address_has_four_places_and_all_have_sixteen() {
+fn an_address_has_four_places_strangers_twelve_and_all_sixteen() {
     let door = Arc::new(Door::default());
-    let verdict = |from: &str| door.knock(ip(from), at(0)).0.err();
-    let mut all = holds(&door, "10.0.0.1", 4);
-    assert_eq!(verdict("10.0.0.1"), Some(Away::TooMany));
-    assert_eq!(verdict("::ffff:10.0.0.1"), Some(Away::TooMany));
-    assert_eq!(verdict("10.0.0.2"), None);
-    all.extend(holds(&door, "2001:db8:0:1::1", 3));
-    all.extend(holds(&door, "2001:db8:0:1:ffff::2", 1));
-    assert_eq!(verdict("2001:db8:0:1::3"), Some(Away::TooMany));
-    all.extend(holds(&door, "2001:db8:0:2::1", 4));
-    all.extend(holds(&door, "10.0.0.3", 3));
-    let last = holds(&door, "10.0.0.4", 1);
-    assert_eq!(verdict("10.0.0.5"), Some(Away::Full));
-    assert_eq!(verdict("10.0.0.1"), Some(Away::TooMany));
-    drop(last);
-    assert_eq!(verdict("10.0.0.5"), None);
+    for from in ["10.9.0.1", "2001:db8:0:9::1"] {
+        assert_eq!(visit(&door, from, 0, Proves), Ok(vec![]));
+    }
+    let (many, full) = (Some(Away::TooMany), Some(Away::Full));
+    let mut all = Vec::new();
+    for (from, taken, then) in [
+        ("10.0.0.1", 4, many),
+        ("::ffff:10.0.0.1", 0, many),
+        ("2001:db8:0:1::1", 3, None),
+        ("2001:db8:0:1:ffff::2", 1, many),
+        ("10.0.0.2", 1, None),
+        // One that has proved takes no stranger's place, whichever come first.
+        ("10.9.0.1", 1, None),
+        ("10.0.0.2", 2, None),
+        ("10.0.0.3", 1, full),
+        ("10.0.0.2", 0, full),
+        ("10.0.0.1", 0, many),
+        ("2001:db8:0:9:ffff::1", 0, None),
+        ("10.9.0.1", 3, many),
+        ("2001:db8:0:9::1", 0, full),
+    ] {
+        all.extend(holds(&door, from, taken));
+        assert_eq!(door.knock(ip(from), at(0)).0.err(), then, "{from}");
+    }
+    assert_eq!(all.len(), WAITING_MAX);
     drop(all);
     assert!(door.state().waiting.is_empty());
 }
@@ -127,6 +144,61 @@ fn failures_cost_pauses_and_a_success_clears_them() {
 }
 
 #[test]
+fn an_address_that_proved_is_paused_for_a_second_at_most() {
+    let door = Arc::new(Door::default());
+    // Two prove again, so that one more takes the place of the second.
+    let name = |n: usize| format!("10.0.2.{n}");
+    for n in (0..PROVED_MAX).chain([0, 5, PROVED_MAX]) {
+        assert_eq!(visit(&door, &name(n), 0, Proves), Ok(vec![]));
+    }
+    assert_eq!(door.state().proved.len(), PROVED_MAX);
+    for (n, pause_ms) in [
+        (0, 1_000),
+        (1, 2_000),
+        (2, 1_000),
+        (PROVED_MAX, 1_000),
+        (PROVED_MAX + 1, 2_000),
+    ] {
+        // A day later: it is for good.
+        let visit = |ms, then| visit(&door, &name(n), 24 * 60 * MINUTE + ms, then).err();
+        for ms in [0, 0, 0, 0, 0, 0, 250, 750, 1_750] {
+            assert_eq!(visit(ms, FailsQuietly), None, "{n}");
+        }
+        assert_eq!(visit(1_749 + pause_ms, Leaves), Some(Away::Paused), "{n}");
+        assert_eq!(visit(1_750 + pause_ms, Leaves), None, "{n}");
+    }
+}
+
+#[test]
+fn a_quiet_failure_counts_and_takes_no_counts_away() {
+    let told = |n| format!("{n} connections from 10.0.0.9 were turned away");
+    let pause = "connections from 10.0.0.9 are turned away for 1s";
+    for (end_ms, last, expected) in [
+        (
+            1_000,
+            ("10.0.0.9", Fails),
+            format!("no hello; {}; {pause}", told(2)),
+        ),
+        (1_000, ("10.0.0.9", Proves), told(2)),
+        (10 * MINUTE + 250, ("10.0.0.8", Leaves), told(2)),
+    ] {
+        let door = Arc::new(Door::default());
+        let script = (0..6).map(|_| (0, FailsQuietly, None)).chain([
+            (249, Fails, Some(Away::Paused)),
+            (250, FailsQuietly, None),
+            (749, Fails, Some(Away::Paused)),
+        ]);
+        for (ms, then, away) in script {
+            let expected = away.map_or(Ok(vec![]), Err);
+            assert_eq!(visit(&door, "10.0.0.9", ms, then), expected, "{ms}");
+        }
+        assert_eq!(door.state().untold.listed, 0);
+        let (from, then) = last;
+        assert_eq!(visit(&door, from, end_ms, then), Ok(vec![expected]));
+    }
+}
+
+#[test]
 fn those_let_in_before_a_pause_lengthen_it_when_they_fail_too() {
     let door = Arc::new(Door::default());
     for _ in 0..3 {
@@ -160,10 +232,10 @@ fn a_failure_is_forgotten_after_ten_minutes_and_what_it_hid_is_told() {
 #[test]
 fn a_full_house_is_told_every_ten_seconds_at_most() {
     let door = Arc::new(Door::default());
-    let all: Vec<_> = (1..=4)
+    let all: Vec<_> = (1..=3)
         .flat_map(|n| holds(&door, &format!("10.0.0.{n}"), 4))
         .collect();
-    let others = "16 others had not proved who they are";
+    let others = "12 or more others had not proved who they are";
     for (ms, expected) in [
         (
             1_000,
@@ -225,11 +297,11 @@ fn forgotten_addresses_are_told_together() {
         (1, "6 connections from 10.0.0.9 were turned away"),
         (
             2,
-            "6 connections from 10.0.0.9 and 1 other address were turned away",
+            "6 connections from 2 addresses such as 10.0.0.9 were turned away",
         ),
         (
             3,
-            "6 connections from 10.0.0.9 and 2 other addresses were turned away",
+            "6 connections from 3 addresses such as 10.0.0.9 were turned away",
         ),
     ] {
         let mut counts = Counts::default();
@@ -252,12 +324,12 @@ fn failures_from_everywhere_are_listed_in_part_and_counted() {
     assert_eq!(listed, LISTED_MAX);
     assert_eq!(
         lines[LISTED_MAX..],
-        ["1 more failed connection is not listed"]
+        ["1 connection that failed was not listed"]
     );
     let lines = fail(40, 20_000);
     assert_eq!(
         lines,
-        ["7 more failed connections are not listed", "no hello"]
+        ["7 connections that failed were not listed", "no hello"]
     );
 }
 
@@ -346,6 +418,7 @@ fn whatever_happens_nobody_is_turned_away_uncounted() {
             match next(8) {
                 0 => hear(pass.proved()),
                 1 => drop(pass),
+                2 => pass.failed_quietly(at(ms)),
                 _ => {
                     failures += 1;
                     hear(pass.failed("garbage", at(ms)));
