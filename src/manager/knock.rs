@@ -96,10 +96,9 @@ fn greet(core: &Arc<Core>, door: &Arc<Door>, stream: TcpStream, peer: SocketAddr
         }
         (Err(NoChannel::Failed(error)), _) => match named.get() {
             Some(name) => {
-                // Told once, however often it comes; the pause it gets goes without saying.
-                let text = format!("an agent named {name} is knocking, {error}");
-                pass.failed(&text, clock::mono());
-                core.turned_away(&text);
+                // Told once, however often it comes.
+                pass.failed_quietly(clock::mono());
+                core.turned_away(&format!("an agent named {name} is knocking, {error}"));
             }
             None => {
                 let text = format!("a knock from {}: {error}", peer.ip());
