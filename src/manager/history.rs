@@ -27,11 +27,15 @@ pub struct History {
     index: Index,
     agent: Id,
     writer: Option<Writer>,
+    /// Made durable since it was last told: epochs whose last records came.
+    durable: Vec<(Epoch, u64)>,
 }
 
 struct Writer {
     appender: Appender,
     epoch: Epoch,
+    /// Whether anything came from the agent.
+    received: bool,
     lines: String,
     last: u64,
     totals: Totals,
@@ -75,6 +79,7 @@ impl History {
             index,
             agent,
             writer: None,
+            durable: Vec::new(),
         })
     }
 
@@ -108,6 +113,7 @@ impl History {
             )));
         }
         let writer = self.writer_for(epoch)?;
+        writer.received = true;
         writer.lines.push_str(&String::from_utf8_lossy(line));
         writer.lines.push('\n');
         writer.count(span, &record.body);
@@ -133,14 +139,15 @@ impl History {
         record::write_line(&mut writer.lines, span, now, &body);
         writer.count(span, &body);
         self.write()?;
-        self.sync()?;
+        self.sync_writer()?;
         Ok(())
     }
 
     fn writer_for(&mut self, epoch: Epoch) -> Result<&mut Writer> {
         if self.writer.as_ref().is_some_and(|w| w.epoch != epoch) {
             self.write()?;
-            self.sync()?;
+            let durable = self.sync_writer()?;
+            self.durable.extend(durable);
             self.writer = None;
         }
         let base = match self.index.epoch(epoch) {
@@ -157,6 +164,7 @@ impl History {
         Ok(self.writer.get_or_insert_with(|| Writer {
             appender: Appender::new(dir, base, SEGMENT_BYTES, SyncMode::Interval, create_file()),
             epoch,
+            received: false,
             lines: String::new(),
             last: base.last,
             totals: base.totals,
@@ -190,13 +198,23 @@ impl History {
         self.writer.as_ref().is_some_and(|w| w.appender.is_dirty())
     }
 
-    /// Makes what was written durable: the epoch and number to acknowledge.
-    pub fn sync(&mut self) -> Result<Option<(Epoch, u64)>> {
+    /// Makes what was written durable: the epochs and numbers to acknowledge, also of
+    /// epochs that others have followed since this was last asked.
+    pub fn sync(&mut self) -> Result<Vec<(Epoch, u64)>> {
+        let durable = self.sync_writer()?;
+        self.durable.extend(durable);
+        Ok(std::mem::take(&mut self.durable))
+    }
+
+    /// The number to acknowledge, unless the agent has sent nothing of this epoch: then
+    /// there is only a gap that was written here.
+    fn sync_writer(&mut self) -> Result<Option<(Epoch, u64)>> {
         let Some(writer) = &mut self.writer else {
             return Ok(None);
         };
         writer.appender.sync()?;
-        Ok(Some((writer.epoch, writer.appender.durable().last)))
+        let durable = (writer.epoch, writer.appender.durable().last);
+        Ok(writer.received.then_some(durable))
     }
 
     /// Removes a segment for good, with all before it in its epoch; of the newest in an
@@ -315,7 +333,23 @@ mod tests {
             ));
         }
         history.write().unwrap();
-        assert_eq!(history.sync().unwrap(), Some((epoch, to)));
+        assert_eq!(history.sync().unwrap().last(), Some(&(epoch, to)));
+    }
+
+    #[test]
+    fn an_epoch_is_acknowledged_though_another_has_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut history = open(dir.path());
+        for (epoch, seq) in [(E, 1), (E, 2), (F, 1)] {
+            let taken = history.take(epoch, &line(seq, seq)).unwrap();
+            assert!(matches!(taken, Taken::New(_)));
+        }
+        history.write().unwrap();
+        assert_eq!(history.sync().unwrap(), [(E, 2), (F, 1)]);
+        assert_eq!(history.sync().unwrap(), [(F, 1)]);
+        // What the agent never sent is not acknowledged: that would end the session.
+        history.give_up(E, 9, GapWhy::Vanished, Wall(1)).unwrap();
+        assert_eq!(history.sync().unwrap(), [(F, 1)]);
     }
 
     #[test]

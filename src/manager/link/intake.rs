@@ -188,9 +188,9 @@ impl<'l> Intake<'l> {
         }
         self.sync_at = None;
         let mut history = self.link.history.lock().expect("history");
-        let synced = history.as_mut().map(History::sync).transpose()?.flatten();
+        let synced = history.as_mut().map(History::sync).transpose()?;
         drop(history);
-        if let Some((epoch, seq)) = synced {
+        for (epoch, seq) in synced.unwrap_or_default() {
             self.link.post(Message::Ack { epoch, seq });
         }
         Ok(())
