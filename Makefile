@@ -47,6 +47,8 @@ doc:
 
 bench: build ## figures of the kind docs/benchmarks.md holds
 	sh tests/bench.sh $(RELEASE)
+	$(CARGO) bench --bench link
+	$(CARGO) bench --bench hostile
 
 clean: ## remove what was built
 	$(CARGO) clean
