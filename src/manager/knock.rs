@@ -111,7 +111,11 @@ fn greet(core: &Arc<Core>, door: &Arc<Door>, stream: TcpStream, peer: SocketAddr
                 core.turned_away(&format!("an agent named {name} is knocking, {error}"));
             }
         }
-        (Ok(_), None) | (Err(NoChannel::Left), _) => {}
+        (Err(NoChannel::Left), _) if pass.is_held(clock::mono()) => {
+            let text = format!("a knock from {}: closed before its hello", peer.ip());
+            tell(core, pass.failed(&text, clock::mono()));
+        }
+        (Err(NoChannel::Left), _) | (Ok(_), None) => {}
     }
 }
 

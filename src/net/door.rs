@@ -22,6 +22,8 @@ pub const WAITING_MAX: usize = 16;
 pub const WAITING_STRANGERS_MAX: usize = 12;
 /// Most of those from one address.
 pub const WAITING_PER_ADDRESS_MAX: usize = 4;
+/// A peer that leaves without a word within this time only looked whether anyone listens.
+pub const LEFT_WITHIN: Duration = Duration::from_secs(1);
 /// Failures of an address that cost it nothing.
 pub const PARDONED: u32 = 5;
 /// The pause after the first failure that is not pardoned; doubles with each further one.
@@ -63,6 +65,7 @@ pub struct Door(Mutex<State>);
 pub struct Pass {
     door: Arc<Door>,
     source: Source,
+    since: Mono,
 }
 
 impl Door {
@@ -80,6 +83,7 @@ impl Door {
         let pass = admitted.map(|()| Pass {
             door: Arc::clone(self),
             source,
+            since: now,
         });
         (pass, log)
     }
@@ -99,9 +103,17 @@ impl Pass {
         (away > 0).then(|| turned_away(away, self.source))
     }
 
-    /// The peer has left before it said a word, which counts neither way. As for
-    /// [`Pass::failed`], in a flood `line` is only counted.
+    /// Whether the peer has kept its place for longer than a look takes.
+    pub fn is_held(&self, now: Mono) -> bool {
+        now.since(self.since) >= LEFT_WITHIN
+    }
+
+    /// The peer has left before it said a word. That counts neither way, unless it held
+    /// its place. As for [`Pass::failed`], in a flood `line` is only counted.
     pub fn left(self, line: &str, now: Mono) -> Option<String> {
+        if self.is_held(now) {
+            return self.failed(line, now);
+        }
         let mut state = self.door.state();
         state.untold.lists(now).then(|| line.to_string())
     }

@@ -431,3 +431,17 @@ fn whatever_happens_nobody_is_turned_away_uncounted() {
     assert_eq!(whys.len(), 3, "{whys:?}");
     assert_eq!((told, listed), (away, failures));
 }
+
+#[test]
+fn who_leaves_at_once_only_looked_and_who_held_a_place_has_failed() {
+    let door = Arc::new(Door::default());
+    for (from, held_ms, counts) in [("10.0.0.1", 999, false), ("10.0.0.2", 1000, true)] {
+        for n in 0..6 {
+            let start = n * 10_000;
+            let (pass, _) = door.knock(ip(from), at(start));
+            let told = pass.unwrap().left("left", at(start + held_ms)).unwrap();
+            let pauses = counts && n == 5;
+            assert_eq!(told.contains("turned away for 250ms"), pauses, "{told}");
+        }
+    }
+}
