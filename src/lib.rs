@@ -5,8 +5,8 @@
 //!
 //! ```text
 //! ground    error  text  json  units  crc32  crypto
-//! model     model  key  record  config
-//! logic     schedule  health  stats
+//! model     script  model  key  record  config
+//! logic     schedule  health  stats  talk
 //! protocol  proto
 //! edges     clock  bell  files  log  cli  net  channel  journal  probe  term
 //! programs  server  agent  manager
@@ -24,9 +24,11 @@ pub mod config;
 pub mod key;
 pub mod model;
 pub mod record;
+pub mod script;
 
 pub mod schedule;
 pub mod stats;
+pub mod talk;
 
 pub mod proto;
 

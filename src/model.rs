@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::script::Script;
 use crate::units::HostPort;
 pub use crate::units::{Mono, Wall, micros};
 
@@ -123,6 +124,43 @@ pub struct Target {
     pub timeout: Duration,
     /// Tries beyond the first, within the same timeout.
     pub retries: u32,
+    /// What the port is to do.
+    pub want: Want,
+    /// What is said and expected once it is open.
+    pub script: Script,
+}
+
+/// What a port is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Want {
+    /// Be open.
+    #[default]
+    Open,
+    /// Refuse.
+    Refused,
+    /// Let no connection come about, in whatever way.
+    Closed,
+}
+
+impl Want {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Want::Open => "open",
+            Want::Refused => "refused",
+            Want::Closed => "closed",
+        }
+    }
+}
+
+impl FromStr for Want {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Want, String> {
+        let all = [Want::Open, Want::Refused, Want::Closed];
+        let found = all.into_iter().find(|want| want.as_str() == text);
+        found.ok_or_else(|| "expected \"open\", \"refused\" or \"closed\"".to_string())
+    }
 }
 
 /// Why a probe failed: the closed list that records carry.
@@ -180,7 +218,8 @@ pub struct Sample {
     pub at: Wall,
     /// From start to verdict, in microseconds.
     pub us: u64,
-    /// `None` when the target answered.
+    pub phases: Phases,
+    /// `None` when the target answered as it is to.
     pub failure: Option<Failure>,
     /// Connection attempts made, over all addresses and retries.
     pub tries: u32,
@@ -190,6 +229,24 @@ pub struct Sample {
     pub addr: Option<String>,
     /// Whether the addresses were the last good ones, because resolution failed.
     pub dns_stale: bool,
+    /// Connecting took a second or more above what is usual for the target: a SYN was
+    /// lost and sent again.
+    pub retransmit: bool,
+}
+
+/// Where a probe's time went, in microseconds, as far as it came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Phases {
+    /// Resolving the name.
+    pub dns: Option<u64>,
+    /// The connection that came about.
+    pub connect: Option<u64>,
+    /// From there to the first byte.
+    pub first_byte: Option<u64>,
+    /// From there to the end of the script.
+    pub matched: Option<u64>,
+    /// The goodbye, after the verdict.
+    pub close: Option<u64>,
 }
 
 impl Sample {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::crc32::crc32;
 use crate::json::{self, Reader, SyntaxError};
-use crate::model::{Epoch, Failure, Name, Sample, Wall, Why, micros};
+use crate::model::{Epoch, Failure, Name, Phases, Sample, Wall, Why, micros};
 use crate::units::HostPort;
 
 /// Longest line of a record, message or base line, in bytes, its newline included.
@@ -226,6 +226,14 @@ fn write_result(o: &mut json::Object<'_>, sample: &Sample) {
     o.str("target", sample.target.as_str())
         .bool("ok", sample.ok())
         .u64("us", sample.us);
+    for (key, us) in phase_keys(&sample.phases) {
+        if let Some(us) = us {
+            o.u64(key, us);
+        }
+    }
+    if sample.retransmit {
+        o.bool("retransmit", true);
+    }
     if let Some(failure) = &sample.failure {
         o.str("why", failure.why.as_str())
             .str("text", &failure.text);
@@ -237,11 +245,22 @@ fn write_result(o: &mut json::Object<'_>, sample: &Sample) {
         o.u64("late_us", sample.late_us);
     }
     if let Some(addr) = &sample.addr {
-        o.str("addr", addr);
+        o.str("addr", addr)
+            .u64("family", if addr.starts_with('[') { 6 } else { 4 });
     }
     if sample.dns_stale {
         o.bool("dns_stale", true);
     }
+}
+
+fn phase_keys(phases: &Phases) -> [(&'static str, Option<u64>); 5] {
+    [
+        ("dns_us", phases.dns),
+        ("connect_us", phases.connect),
+        ("first_byte_us", phases.first_byte),
+        ("match_us", phases.matched),
+        ("close_us", phases.close),
+    ]
 }
 
 /// Turns the object that `out[start..]` holds into a sealed line: puts `c` last and a newline after it.
@@ -326,6 +345,8 @@ struct Fields<'a> {
     late_us: u64,
     addr: Option<Cow<'a, str>>,
     dns_stale: bool,
+    phases: Phases,
+    retransmit: bool,
     alive: Option<u64>,
     version: Option<Cow<'a, str>>,
     boot: Option<Cow<'a, str>>,
@@ -356,6 +377,12 @@ fn parse_fields(line: &[u8]) -> Result<Record, SyntaxError> {
             "late_us" => f.late_us = r.u64()?,
             "addr" => f.addr = Some(r.string()?),
             "dns_stale" => f.dns_stale = r.bool()?,
+            "dns_us" => f.phases.dns = Some(r.u64()?),
+            "connect_us" => f.phases.connect = Some(r.u64()?),
+            "first_byte_us" => f.phases.first_byte = Some(r.u64()?),
+            "match_us" => f.phases.matched = Some(r.u64()?),
+            "close_us" => f.phases.close = Some(r.u64()?),
+            "retransmit" => f.retransmit = r.bool()?,
             "alive" => f.alive = Some(r.u64()?),
             "version" => f.version = Some(r.string()?),
             "boot" => f.boot = Some(r.string()?),
@@ -429,11 +456,13 @@ fn result_of(f: Fields<'_>) -> Result<Sample, Cow<'static, str>> {
         target: parsed(f.target, "target")?,
         at: Wall(f.at),
         us: f.us,
+        phases: f.phases,
         failure,
         tries: f.tries.map_or(1, |n| u32::try_from(n).unwrap_or(u32::MAX)),
         late_us: f.late_us,
         addr: f.addr.map(Cow::into_owned),
         dns_stale: f.dns_stale,
+        retransmit: f.retransmit,
     })
 }
 
@@ -466,6 +495,8 @@ mod tests {
             late_us: 0,
             addr: None,
             dns_stale: false,
+            phases: Phases::default(),
+            retransmit: false,
         }
     }
 
@@ -475,6 +506,14 @@ mod tests {
             late_us: 150_000,
             addr: Some("[::1]:5432".into()),
             dns_stale: true,
+            phases: Phases {
+                dns: Some(1),
+                connect: Some(2),
+                first_byte: Some(3),
+                matched: Some(4),
+                close: Some(5),
+            },
+            retransmit: true,
             ..sample(Some(Failure {
                 why: Why::Timeout,
                 text: "connect to \"x\": timed out\u{1b}".into(),

@@ -300,6 +300,8 @@ mod tests {
             interval: Duration::from_millis(interval_ms),
             timeout: Duration::from_millis(interval_ms),
             retries: 1,
+            want: Default::default(),
+            script: Default::default(),
         }
     }
 

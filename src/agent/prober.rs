@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::recorder::Recorder;
 use crate::clock;
 use crate::log;
-use crate::model::{Mono, Target};
+use crate::model::{Mono, Target, micros};
 use crate::net::resolve::Resolver;
 use crate::probe;
 use crate::record::{Body, SkipWhy};
@@ -172,18 +172,15 @@ impl Prober {
             drop(awake);
             let started = clock::mono();
             let (resolver, reach) = (&self.0.resolver, &self.0.reach);
-            let (sample, stream) = probe::tcp(resolver, reach, &job.target, job.due);
+            let (mut sample, stream) = probe::tcp(resolver, reach, &job.target, job.due);
+            let close = stream.map(|stream| probe::goodbye(stream, job.target.interval));
+            sample.phases.close = close.map(micros);
             pool = self.pool();
             // A target that ended meanwhile has no results any more.
             if pool.schedule.wanted(&job) {
                 self.0.recorder.result(sample, started);
             }
             pool.schedule.finish(job, clock::mono());
-            if let Some(stream) = stream {
-                drop(pool);
-                probe::goodbye(stream);
-                pool = self.pool();
-            }
         }
     }
 

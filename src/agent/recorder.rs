@@ -14,6 +14,10 @@ use crate::record::Body;
 
 /// A wall clock that moves by more than this against the monotonic one has been set.
 pub const CLOCK_STEP_MIN: Duration = Duration::from_millis(500);
+/// Connections of a target whose times are remembered.
+const CONNECTS_KEPT: usize = 5;
+/// So much longer than usual a connection takes whose SYN was lost, in microseconds.
+const RETRANSMIT_US_MIN: u64 = 1_000_000;
 
 struct Latest {
     ok: bool,
@@ -23,6 +27,7 @@ struct Latest {
     /// The number of the result that last changed `ok`.
     changed: u64,
     failure: Option<Box<Failure>>,
+    connects: Connects,
 }
 
 #[derive(Default)]
@@ -36,6 +41,29 @@ struct Table {
 pub struct Recorder {
     pub spool: Arc<Spool>,
     table: Mutex<Table>,
+}
+
+/// How long a target's last connections took, in microseconds.
+#[derive(Default, Clone, Copy)]
+struct Connects {
+    last: [u32; CONNECTS_KEPT],
+    count: usize,
+}
+
+impl Connects {
+    fn note(&mut self, us: u64) {
+        self.last[self.count % CONNECTS_KEPT] = u32::try_from(us).unwrap_or(u32::MAX);
+        self.count += 1;
+    }
+
+    /// Whether one takes so much longer than the usual one that a SYN must have been sent
+    /// again: kernels wait a second before they do.
+    fn exceeded_by(&self, us: u64) -> bool {
+        let mut sorted = self.last;
+        sorted.sort_unstable();
+        let usual = u64::from(sorted[CONNECTS_KEPT / 2]);
+        self.count >= CONNECTS_KEPT && us >= usual + RETRANSMIT_US_MIN
+    }
 }
 
 impl Recorder {
@@ -56,8 +84,12 @@ impl Recorder {
     }
 
     /// Records a result; `started` is its probe's start on the monotonic clock.
-    pub fn result(&self, sample: Sample, started: Mono) {
+    pub fn result(&self, mut sample: Sample, started: Mono) {
         let mut table = self.table();
+        let connect = sample.phases.connect;
+        let before = table.targets.get(&sample.target);
+        let exceeded = |us| before.is_some_and(|latest| latest.connects.exceeded_by(us));
+        sample.retransmit = connect.is_some_and(exceeded);
         self.watch_clock(&mut table, sample.at, started);
         let ok = sample.ok();
         let (target, at, us) = (sample.target.clone(), sample.at, sample.us);
@@ -70,7 +102,11 @@ impl Recorder {
             since: at,
             changed: seq,
             failure: None,
+            connects: Connects::default(),
         });
+        if let Some(us) = connect {
+            latest.connects.note(us);
+        }
         if latest.ok != ok {
             latest.ok = ok;
             latest.since = at;
@@ -130,5 +166,25 @@ fn now(name: &Name, latest: &Latest) -> TargetNow {
         us: latest.us,
         since: latest.since,
         failure: failure.map(|f| (f.why, f.text.clone())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_above_the_usual_time_is_a_syn_sent_again() {
+        let mut connects = Connects::default();
+        for us in [300, 5_000_000, 200, 400] {
+            assert!(!connects.exceeded_by(9_000_000));
+            connects.note(us);
+        }
+        connects.note(100);
+        assert!(!connects.exceeded_by(1_000_299));
+        assert!(connects.exceeded_by(1_000_300));
+        // A target that is far away for good is no longer unusual.
+        (0..3).for_each(|_| connects.note(2_000_000));
+        assert!(!connects.exceeded_by(2_999_999));
     }
 }

@@ -5,12 +5,15 @@
 use std::time::Duration;
 
 use super::fields::{BLANK, Key, Notes, Path, Presence, Problem, Spot, quoted};
+use super::script::{read_script, script_json};
+use super::want::{read_want, script_of_shut, write_want};
 use super::{TARGETS_MAX, interval, retries, timeout};
 use crate::json::{self, Reader, SyntaxError};
-use crate::model::Target;
+use crate::model::{Target, Want};
+use crate::script::Script;
 use crate::units::{Reach, duration_text};
 
-static TARGET: [Key<Target>; 5] = [
+static TARGET: [Key<Target>; 7] = [
     Key {
         name: "name",
         presence: Presence::Required,
@@ -50,6 +53,26 @@ static TARGET: [Key<Target>; 5] = [
         presence: Presence::Required,
         read: |target, spot| target.retries = spot.number(retries).unwrap_or_default(),
         write: |target| Some(target.retries.to_string()),
+    },
+    Key {
+        name: "want",
+        presence: Presence::Optional,
+        read: |target, spot| target.want = read_want(spot),
+        write: |target| write_want(target.want),
+    },
+    Key {
+        name: "script",
+        presence: Presence::Optional,
+        read: |target, spot| {
+            target.script = read_script(spot).unwrap_or_default();
+            if target.want != Want::Open {
+                spot.problem(|| script_of_shut(target.want));
+            }
+        },
+        write: |target| {
+            let given = !target.script.steps.is_empty();
+            given.then(|| script_json(&target.script))
+        },
     },
 ];
 
@@ -155,6 +178,8 @@ fn read_target(spot: &mut Spot<'_, '_>, reach: &Reach) -> Target {
         interval: Duration::ZERO,
         timeout: Duration::ZERO,
         retries: 0,
+        want: Want::Open,
+        script: Script::default(),
     };
     spot.object(&mut target, &TARGET);
     let literal = target.address.literal();

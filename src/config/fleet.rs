@@ -7,12 +7,15 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::fields::{BLANK, Key, Notes, Path, Presence, Problem, Seen, Spot, quoted, without_mark};
+use super::script::{FleetScript, read_fleet_script};
+use super::want::{read_want, script_of_shut, write_want};
 use super::{
     AGENTS_MAX, FLEET_BYTES_MAX, INTERVAL_DEFAULT, RETRIES_DEFAULT, TARGETS_MAX, TIMEOUT_DEFAULT,
     interval, retries, timeout,
 };
 use crate::json::{self, SyntaxError};
-use crate::model::{Name, Target};
+use crate::model::{Name, Target, Want};
+use crate::script::Script;
 use crate::text::nearest;
 use crate::units::{HostPort, duration_text, size_text};
 
@@ -47,6 +50,9 @@ pub struct FleetTarget {
     pub interval: Option<Duration>,
     pub timeout: Option<Duration>,
     pub retries: Option<u32>,
+    pub want: Want,
+    /// What is said and expected; `None` asks for a connection alone.
+    pub script: Option<FleetScript>,
     /// Who probes it; `None` means all agents.
     pub agents: Option<Vec<Name>>,
 }
@@ -108,7 +114,7 @@ static DEFAULTS: [Key<Defaults>; 4] = [
     },
 ];
 
-static TARGET: [Key<FleetTarget>; 6] = [
+static TARGET: [Key<FleetTarget>; 8] = [
     Key {
         name: "name",
         presence: Presence::Required,
@@ -146,6 +152,23 @@ static TARGET: [Key<FleetTarget>; 6] = [
         presence: Presence::Optional,
         read: |target, spot| target.retries = spot.number(retries),
         write: |target| target.retries.map(|n| n.to_string()),
+    },
+    Key {
+        name: "want",
+        presence: Presence::Optional,
+        read: |target, spot| target.want = read_want(spot),
+        write: |target| write_want(target.want),
+    },
+    Key {
+        name: "script",
+        presence: Presence::Optional,
+        read: |target, spot| {
+            target.script = read_fleet_script(spot);
+            if target.want != Want::Open {
+                spot.problem(|| script_of_shut(target.want));
+            }
+        },
+        write: |target| target.script.as_ref().map(FleetScript::json),
     },
     Key {
         name: "agents",
@@ -207,6 +230,8 @@ fn read_target(spot: &mut Spot<'_, '_>) -> FleetTarget {
         interval: None,
         timeout: None,
         retries: None,
+        want: Want::Open,
+        script: None,
         agents: None,
     };
     spot.object(&mut target, &TARGET);
@@ -338,6 +363,11 @@ impl Fleet {
             interval,
             timeout: timeout.unwrap_or(TIMEOUT_DEFAULT).min(interval),
             retries: retries.unwrap_or(RETRIES_DEFAULT),
+            want: target.want,
+            script: match &target.script {
+                Some(script) => script.expand(&target.address),
+                None => Script::default(),
+            },
         }
     }
 

@@ -15,11 +15,14 @@ mod agent;
 mod fields;
 mod fleet;
 mod place;
+mod script;
+mod want;
 
 pub use agent::{agent_config_json, parse_agent_config};
 pub use fields::Problem;
 pub use fleet::{Defaults, Fleet, FleetAgent, FleetTarget, KeyRule, key_needed, parse_fleet};
 pub use place::{place, problems_at};
+pub use script::{FleetScript, script_json};
 
 /// Most agents of a fleet.
 pub const AGENTS_MAX: usize = 1_000;
@@ -379,6 +382,8 @@ mod tests {
             interval: Duration::from_millis(1_500),
             timeout: Duration::from_millis(250),
             retries: 2,
+            want: Default::default(),
+            script: Default::default(),
         };
         (0..count).map(target).collect()
     }

@@ -178,6 +178,8 @@ mod tests {
             interval: Duration::from_secs(10),
             timeout: Duration::from_secs(3),
             retries: 1,
+            want: Default::default(),
+            script: Default::default(),
         };
         let agent: Name = "attic".parse().unwrap();
         let mut board = Board::new();

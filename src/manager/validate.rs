@@ -9,17 +9,25 @@ use std::process::ExitCode;
 use super::audit::JSON;
 use super::fleet_file::check;
 use super::{CONFIG, INSECURE, key_rule, need_fleet_path};
-use crate::cli::{self, Args, Fail, Program};
-use crate::config::{Fleet, Problem};
+use crate::cli::{self, Args, Fail, Opt, Program};
+use crate::config::{Fleet, Problem, agent_config_json};
 use crate::json;
 use crate::text;
 use crate::units::count_text;
 
+const EXPAND: Opt = Opt {
+    name: "--expand",
+    value: "",
+    default: "",
+    help: "when the file is right, print what each agent is told, presets and defaults worked out",
+    repeat: false,
+};
+
 const PROGRAM: Program = Program {
     name: "tcpmon-manager validate",
     about: "Checks a fleet file and lists every problem with its line and column.",
-    usage: &["tcpmon-manager validate [FILE] [--json] [--insecure]"],
-    opts: &[CONFIG, JSON, INSECURE],
+    usage: &["tcpmon-manager validate [FILE] [--json | --expand] [--insecure]"],
+    opts: &[CONFIG, JSON, EXPAND, INSECURE],
     more: "Problems go to stderr, each as FILE:LINE:COLUMN: PLACE: what is wrong; exit code 1.",
     free_max: 1,
 };
@@ -71,6 +79,21 @@ fn text(path: &Path, verdict: &Verdict) -> String {
     }
 }
 
+/// What each agent is told: a line for the agent, then one for each of its targets.
+fn expanded(fleet: &Fleet) -> String {
+    let mut out = String::new();
+    for agent in &fleet.agents {
+        out.push_str(&format!("agent {}\n", agent.name));
+        for target in fleet.targets_for(&agent.name) {
+            let config = agent_config_json(&[target]);
+            let entry = config.strip_prefix("{\"targets\":[");
+            let entry = entry.and_then(|text| text.strip_suffix("]}"));
+            out.push_str(&format!("  {}\n", entry.unwrap_or(&config)));
+        }
+    }
+    out
+}
+
 fn counted(n: usize, word: &str) -> String {
     let plural = if n == 1 { "" } else { "s" };
     format!("{} {word}{plural}", count_text(n as u64))
@@ -91,7 +114,14 @@ fn command(args: Args) -> Result<ExitCode, Fail> {
     };
     let rule = key_rule(&args);
     let verdict = check(&path, rule);
-    if args.flag("--json") {
+    if args.flag("--json") && args.flag("--expand") {
+        return Err(Fail::Usage(
+            "--json and --expand: give one of the two".into(),
+        ));
+    }
+    if let (Ok(fleet), true) = (&verdict, args.flag("--expand")) {
+        cli::print(&expanded(fleet));
+    } else if args.flag("--json") {
         cli::print(&json(&verdict));
     } else if verdict.is_ok() {
         cli::print(&text(&path, &verdict));

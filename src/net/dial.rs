@@ -23,6 +23,10 @@ pub struct Dialled {
     pub addr: Option<SocketAddr>,
     /// Connection attempts made.
     pub tries: u32,
+    /// How long the name took, for an address given by name.
+    pub dns: Option<Duration>,
+    /// How long the connection took that came about.
+    pub connect: Option<Duration>,
     /// Whether the addresses were the last good ones, because resolution failed.
     pub dns_stale: bool,
 }
@@ -42,11 +46,15 @@ pub fn dial(
         Ok(resolved) => resolved,
         Err(text) => return unresolved(address, &text),
     };
+    let by_name = address.literal().is_none();
+    let dns = by_name.then(|| clock::mono().since(start));
     let (addrs, refusals) = within(reach, &resolved.addrs);
     let mut dialled = Dialled {
         outcome: Err(local(format!("connect to {address}: no address"))),
         addr: None,
         tries: 0,
+        dns,
+        connect: None,
         dns_stale: resolved.stale,
     };
     if addrs.is_empty() && !refusals.is_empty() {
@@ -110,6 +118,7 @@ fn one_round(
         dialled.addr = Some(*addr);
         match TcpStream::connect_timeout(addr, budget) {
             Ok(stream) => {
+                dialled.connect = Some(clock::mono().since(now));
                 dialled.outcome = Ok(stream);
                 return;
             }
@@ -142,6 +151,8 @@ fn unresolved(address: &HostPort, text: &str) -> Dialled {
         }),
         addr: None,
         tries: 0,
+        dns: None,
+        connect: None,
         dns_stale: false,
     }
 }

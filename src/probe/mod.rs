@@ -1,24 +1,26 @@
-//! One probe: does a TCP port answer, how fast, and if not, why. A failed probe
-//! is data, not an error. The verdict's time excludes the polite goodbye after it.
+//! One probe: does a TCP port answer as it is to, how fast, where the time goes, and if
+//! not, why. A failed probe is data, not an error. The verdict's time excludes the polite
+//! goodbye after it.
 
-use std::io::Read;
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use crate::clock;
-use crate::model::{Mono, Sample, TEXT_LEN_MAX, Target, micros};
-use crate::net::dial::dial;
+use crate::model::{Failure, Mono, Phases, Sample, TEXT_LEN_MAX, Target, Want, Why, micros};
+use crate::net::dial::{dial, why_of};
 use crate::net::resolve::Resolver;
+use crate::talk::{Next, Talk};
 use crate::text::cut;
 use crate::units::Reach;
 
-/// Longest wait for the other side's own goodbye.
+/// Longest wait for the other side's own goodbye; also at most a quarter of the interval.
 pub const DRAIN_MAX: Duration = Duration::from_millis(100);
 /// Most bytes read and thrown away meanwhile.
 const DRAIN_BYTES_MAX: usize = 64 * 1024;
 
-/// Connects to the target once (with its retries) where `reach` allows it, `due` being when
-/// it should have started.
+/// Probes the target once (with its retries) where `reach` allows it, `due` being when it
+/// should have started.
 /// The connection, if any, comes along for [`goodbye`].
 pub fn tcp(
     resolver: &Resolver,
@@ -30,32 +32,145 @@ pub fn tcp(
     let started = clock::mono();
     let deadline = started.after(target.timeout);
     let dialled = dial(resolver, reach, &target.address, deadline, target.retries);
+    let mut phases = Phases {
+        dns: dialled.dns.map(micros),
+        connect: dialled.connect.map(micros),
+        ..Phases::default()
+    };
+    let (stream, failure) = judge(dialled.outcome, target, deadline, &mut phases);
     let us = micros(clock::mono().since(started));
     let by_name = target.address.literal().is_none();
-    let (stream, failure) = match dialled.outcome {
-        Ok(stream) => (Some(stream), None),
-        Err(mut failure) => {
-            failure.text = cut(&failure.text, TEXT_LEN_MAX).to_string();
-            (None, Some(failure))
-        }
-    };
     let sample = Sample {
         target: target.name.clone(),
         at,
         us,
-        failure,
+        phases,
+        failure: failure.map(|failure| Failure {
+            text: cut(&failure.text, TEXT_LEN_MAX).to_string(),
+            ..failure
+        }),
         tries: dialled.tries,
         late_us: micros(started.since(due)),
         addr: dialled.addr.filter(|_| by_name).map(|a| a.to_string()),
         dns_stale: dialled.dns_stale,
+        retransmit: false,
     };
     (sample, stream)
 }
 
+/// Whether what dialling came to, and what is said then, is as the target is to be.
+fn judge(
+    outcome: Result<TcpStream, Failure>,
+    target: &Target,
+    deadline: Mono,
+    phases: &mut Phases,
+) -> (Option<TcpStream>, Option<Failure>) {
+    let shut = |why| match target.want {
+        Want::Open => false,
+        Want::Refused => why == Why::Refused,
+        Want::Closed => matches!(
+            why,
+            Why::Refused | Why::Timeout | Why::Unreachable | Why::Reset
+        ),
+    };
+    match (outcome, target.want) {
+        (Err(failure), _) if shut(failure.why) => (None, None),
+        (Err(failure), _) => (None, Some(failure)),
+        (Ok(stream), Want::Open) if target.script.steps.is_empty() => (Some(stream), None),
+        (Ok(mut stream), Want::Open) => {
+            let failure = talk(&mut stream, target, deadline, phases).err();
+            (Some(stream), failure)
+        }
+        (Ok(stream), want) => {
+            let (address, want) = (&target.address, want.as_str());
+            let text = format!("connect to {address}: open, and it is to be {want}");
+            let why = Why::Mismatch;
+            (Some(stream), Some(Failure { why, text }))
+        }
+    }
+}
+
+/// Plays the target's script on a fresh connection.
+fn talk(
+    stream: &mut TcpStream,
+    target: &Target,
+    deadline: Mono,
+    phases: &mut Phases,
+) -> Result<(), Failure> {
+    let connected = clock::mono();
+    let since = |from: Mono| micros(clock::mono().since(from));
+    let named = |failure: Failure| Failure {
+        text: format!("talk to {}: {}", target.address, failure.text),
+        ..failure
+    };
+    // Small pieces are to go out at once; where that can't be had they go out a little later.
+    let _ = stream.set_nodelay(true);
+    let mut script = Talk::new(&target.script, connected, deadline);
+    let mut buffer = [0; 4096];
+    loop {
+        match script.next(clock::mono()).map_err(named)? {
+            Next::Done => {
+                phases.matched = Some(since(connected));
+                return Ok(());
+            }
+            Next::Send(bytes) => {
+                let left = deadline.since(clock::mono());
+                write(stream, bytes, left).map_err(|error| named(broken("send", &error)))?;
+                script.sent(clock::mono());
+            }
+            Next::Read { until } => match read(stream, &mut buffer, until) {
+                Ok(0) => script.closed(),
+                Ok(count) => {
+                    phases.first_byte.get_or_insert_with(|| since(connected));
+                    script.heard(&buffer[..count]);
+                }
+                // The time is judged by the script.
+                Err(error) if why_of(&error) == Why::Timeout => {}
+                Err(error) => return Err(named(broken("read", &error))),
+            },
+        }
+    }
+}
+
+fn broken(doing: &str, error: &io::Error) -> Failure {
+    let why = why_of(error);
+    let cause = match why {
+        Why::Timeout => "timed out".to_string(),
+        _ => crate::error::plain(&error.to_string()),
+    };
+    Failure {
+        why,
+        text: format!("{doing}: {cause}"),
+    }
+}
+
+fn write(stream: &mut TcpStream, bytes: &[u8], left: Duration) -> io::Result<()> {
+    if left.is_zero() {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
+    stream.set_write_timeout(Some(left))?;
+    stream.write_all(bytes)
+}
+
+fn read(stream: &mut TcpStream, buffer: &mut [u8], until: Mono) -> io::Result<usize> {
+    let left = until.since(clock::mono());
+    if left.is_zero() {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
+    stream.set_read_timeout(Some(left))?;
+    stream.read(buffer)
+}
+
 /// Ends a connection the way a client that is done does: says so, hears the other
 /// side out for a moment, closes. Some servers count anything else against the host.
-pub fn goodbye(mut stream: TcpStream) {
-    let deadline = clock::mono().after(DRAIN_MAX);
+/// How long that took.
+pub fn goodbye(stream: TcpStream, interval: Duration) -> Duration {
+    let began = clock::mono();
+    drain(stream, began.after(DRAIN_MAX.min(interval / 4)));
+    clock::mono().since(began)
+}
+
+fn drain(mut stream: TcpStream, deadline: Mono) {
     if stream.shutdown(Shutdown::Write).is_err() {
         return;
     }
@@ -76,7 +191,7 @@ pub fn goodbye(mut stream: TcpStream) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Why;
+    use crate::script::Script;
     use std::net::TcpListener;
 
     fn target(port: u16) -> Target {
@@ -86,6 +201,8 @@ mod tests {
             interval: Duration::from_secs(10),
             timeout: Duration::from_secs(3),
             retries: 0,
+            want: Want::Open,
+            script: Script::default(),
         }
     }
 
@@ -104,7 +221,7 @@ mod tests {
             &target,
             clock::mono(),
         );
-        goodbye(stream.unwrap());
+        goodbye(stream.unwrap(), target.interval);
         assert!(sample.ok());
         assert_eq!(sample.tries, 1);
         assert_eq!(sample.addr, None);

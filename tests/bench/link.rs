@@ -144,6 +144,8 @@ fn record(seq: u64) -> Record {
             late_us: 0,
             addr: None,
             dns_stale: false,
+            phases: Default::default(),
+            retransmit: false,
         }),
     }
 }
@@ -262,6 +264,8 @@ fn targets(ports: &[SocketAddr]) -> Vec<Target> {
         interval: INTERVAL,
         timeout: INTERVAL,
         retries: 0,
+        want: Default::default(),
+        script: Default::default(),
     };
     (0..TARGETS).map(target).collect()
 }

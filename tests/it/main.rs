@@ -6,6 +6,7 @@ mod agent;
 mod help;
 mod protocol;
 mod scenario;
+mod script;
 mod server;
 mod support;
 mod tidy;

@@ -25,6 +25,8 @@ fn target(name_text: &str, address: &str) -> Target {
         interval: Duration::from_secs(10),
         timeout: Duration::from_secs(3),
         retries: 1,
+        want: Default::default(),
+        script: Default::default(),
     }
 }
 
@@ -45,6 +47,8 @@ fn result(seq: u64, second: u64, target: &str, ok: bool) -> Record {
             late_us: 0,
             addr: None,
             dns_stale: false,
+            phases: Default::default(),
+            retransmit: false,
         }),
     }
 }

@@ -223,6 +223,8 @@ pub(in crate::manager) mod made {
             late_us: 0,
             addr: None,
             dns_stale: false,
+            phases: Default::default(),
+            retransmit: false,
         })
     }
 

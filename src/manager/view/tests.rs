@@ -33,6 +33,8 @@ fn target(name_text: &str, address: &str) -> Target {
         interval: Duration::from_secs(10),
         timeout: Duration::from_secs(3),
         retries: 1,
+        want: Default::default(),
+        script: Default::default(),
     }
 }
 
@@ -64,6 +66,8 @@ fn sample(target: &Target, at: Wall, us: u64, ok: bool) -> Sample {
         late_us: 0,
         addr: None,
         dns_stale: false,
+        phases: Default::default(),
+        retransmit: false,
     }
 }
 

@@ -1,0 +1,203 @@
+//! Scripts for well-known services, by name: the least that shows that the service
+//! itself speaks, and the goodbye its protocol has, where it has one.
+
+use super::{Expect, Need, Pattern, Place, Script, Step};
+use crate::units::HostPort;
+
+/// Names that stand for a script.
+pub const NAMES: [&str; 9] = [
+    "http", "smtp", "ssh", "imap", "pop3", "ftp", "redis", "postgres", "tls",
+];
+
+/// What an HTTP answer is to be.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Http {
+    /// The path asked for; `None` for `/`.
+    pub path: Option<String>,
+    /// The status; `None` for any 2xx or 3xx.
+    pub status: Option<u16>,
+    /// A text somewhere after the status line.
+    pub body: Option<String>,
+}
+
+/// The script of a name other than `http`, which [`http`] makes; `None` for no such name.
+pub fn script(name: &str) -> Option<Script> {
+    let steps = match name {
+        "smtp" => vec![
+            line("220 ", &["4", "5"]),
+            send(b"EHLO tcpmon.invalid\r\n"),
+            line("250 ", &["4", "5"]),
+            send(b"QUIT\r\n"),
+            line("221", &[]),
+        ],
+        "ssh" => vec![opens_with(&[b"SSH-2.0-", b"SSH-1.99-"])],
+        "imap" => vec![
+            opens_with(&[b"* OK", b"* PREAUTH"]),
+            send(b"a LOGOUT\r\n"),
+            line("a OK", &["a NO", "a BAD"]),
+        ],
+        "pop3" => vec![
+            opens_with(&[b"+OK"]),
+            send(b"QUIT\r\n"),
+            opens_with(&[b"+OK"]),
+        ],
+        "ftp" => vec![
+            line("220 ", &["4", "5"]),
+            send(b"QUIT\r\n"),
+            line("221", &[]),
+        ],
+        // One that wants a password is there, too.
+        "redis" => vec![
+            send(b"PING\r\n"),
+            opens_with(&[b"+PONG", b"-NOAUTH"]),
+            send(b"QUIT\r\n"),
+            line("+OK", &[]),
+        ],
+        // SSLRequest (PostgreSQL protocol 3.0, "Message Formats"): S or N, one byte.
+        "postgres" => vec![
+            send(&[0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]),
+            opens_with(&[b"S", b"N"]),
+        ],
+        "tls" => vec![
+            send(&client_hello()),
+            // A handshake record or an alert, of whatever version.
+            opens_with(&[b"\x16\x03", b"\x15\x03"]),
+        ],
+        _ => return None,
+    };
+    Some(Script { steps })
+}
+
+/// A GET (RFC 9112) whose answer is to be as `http` says.
+pub fn http(http: &Http, target: &HostPort) -> Script {
+    let path = http.path.as_deref().unwrap_or("/");
+    let host = match target.port {
+        80 => target.to_string().trim_end_matches(":80").to_string(),
+        _ => target.to_string(),
+    };
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: tcpmon\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+    );
+    let statuses: Vec<String> = match http.status {
+        Some(status) => vec![format!("{status} ")],
+        None => vec!["2".to_string(), "3".to_string()],
+    };
+    let lines = ["HTTP/1.1 ", "HTTP/1.0 "].iter();
+    let lines: Vec<String> = lines
+        .flat_map(|version| statuses.iter().map(move |s| format!("{version}{s}")))
+        .collect();
+    let lines: Vec<&[u8]> = lines.iter().map(|line| line.as_bytes()).collect();
+    let mut steps = vec![send(request.as_bytes()), opens_with(&lines)];
+    if let Some(body) = &http.body {
+        steps.push(line(body, &[]));
+    }
+    Script { steps }
+}
+
+fn send(bytes: &[u8]) -> Step {
+    Step::Send(bytes.to_vec())
+}
+
+fn opens_with(any: &[&[u8]]) -> Step {
+    expect(any, Place::Start, &[])
+}
+
+fn line(text: &str, reject: &[&str]) -> Step {
+    expect(&[text.as_bytes()], Place::Anywhere, reject)
+}
+
+fn expect(any: &[&[u8]], place: Place, reject: &[&str]) -> Step {
+    let pattern = |bytes: &&[u8]| Pattern {
+        bytes: bytes.to_vec(),
+        place,
+    };
+    Step::Expect(Expect {
+        patterns: any.iter().map(pattern).collect(),
+        need: Need::Any,
+        reject: reject.iter().map(|r| r.as_bytes().to_vec()).collect(),
+        within: None,
+        silent_ok: false,
+    })
+}
+
+/// A ClientHello of TLS 1.2 (RFC 5246, section 7.4.1.2), which every server answers with
+/// its own or with an alert. Nothing is negotiated: there is no cryptography behind it.
+fn client_hello() -> Vec<u8> {
+    // ECDHE and RSA suites in common use; supported groups, point formats, signatures.
+    let suites: [u16; 8] = [
+        0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, 0x009c, 0x002f,
+    ];
+    let extensions: [(u16, &[u8]); 3] = [
+        (10, &[0, 6, 0, 29, 0, 23, 0, 24]),
+        (11, &[1, 0]),
+        (13, &[0, 12, 4, 3, 8, 4, 4, 1, 5, 3, 8, 5, 5, 1]),
+    ];
+    let mut body = vec![3, 3];
+    body.extend_from_slice(b"tcpmon asks whether TLS is here.");
+    body.push(0);
+    sized(&mut body, |out| {
+        suites.iter().for_each(|s| out.extend(s.to_be_bytes()));
+    });
+    body.extend([1, 0]);
+    sized(&mut body, |out| {
+        for (kind, data) in extensions {
+            out.extend(kind.to_be_bytes());
+            sized(out, |out| out.extend_from_slice(data));
+        }
+    });
+    let mut record = vec![0x16, 3, 1];
+    sized(&mut record, |out| {
+        out.extend([1, 0]);
+        sized(out, |out| out.extend_from_slice(&body));
+    });
+    record
+}
+
+/// Appends what `fill` appends, with its length in two bytes before it.
+fn sized(out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) {
+    let at = out.len();
+    out.extend([0, 0]);
+    fill(out);
+    let len = (out.len() - at - 2) as u16;
+    out[at..at + 2].copy_from_slice(&len.to_be_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_has_a_script() {
+        for name in NAMES.iter().filter(|n| **n != "http") {
+            let script = script(name).unwrap();
+            assert!(!script.steps.is_empty() && script.steps.len() <= super::super::STEPS_MAX);
+        }
+        assert_eq!(script("gopher"), None);
+    }
+
+    #[test]
+    fn an_http_request_names_the_host_it_is_for() {
+        let first =
+            |address: &str, want: &Http| match &http(want, &address.parse().unwrap()).steps[0] {
+                Step::Send(bytes) => String::from_utf8(bytes.clone()).unwrap(),
+                step => panic!("{step:?}"),
+            };
+        let plain = first("www.example.org:80", &Http::default());
+        assert!(plain.starts_with("GET / HTTP/1.1\r\nHost: www.example.org\r\n"));
+        assert!(plain.ends_with("\r\n\r\n"));
+        let want = Http {
+            path: Some("/health".into()),
+            ..Http::default()
+        };
+        let other = first("[::1]:8080", &want);
+        assert!(other.starts_with("GET /health HTTP/1.1\r\nHost: [::1]:8080\r\n"));
+    }
+
+    #[test]
+    fn a_client_hello_is_one_record_with_right_lengths() {
+        let hello = client_hello();
+        let long = |at: usize| usize::from(hello[at]) << 8 | usize::from(hello[at + 1]);
+        assert_eq!(long(3), hello.len() - 5);
+        assert_eq!((hello[5], hello[6], long(7)), (1, 0, hello.len() - 9));
+    }
+}
