@@ -6,7 +6,7 @@ DATA    ?=
 ARGS    ?=
 RELEASE := target/release
 
-.PHONY: help build run-server run-agent run-manager demo test test-netns check fmt-check clippy doc bench clean
+.PHONY: help build run-server run-agent run-manager demo test test-services test-netns check fmt-check clippy doc bench clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -32,6 +32,9 @@ test: ## every test
 
 test-netns: build ## an agent that can only dial out, and a cut cable (needs root, ip, nft)
 	sh tests/netns.sh $(RELEASE)
+
+test-services: build ## presets against real servers of Debian's packages, on loopback
+	sh tests/services.sh $(RELEASE)
 
 check: fmt-check clippy doc ## format, lints, docs, the repository's own habits
 	$(CARGO) test --test it tidy

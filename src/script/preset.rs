@@ -5,8 +5,8 @@ use super::{Expect, Need, Pattern, Place, Script, Step};
 use crate::units::HostPort;
 
 /// Names that stand for a script.
-pub const NAMES: [&str; 9] = [
-    "http", "smtp", "ssh", "imap", "pop3", "ftp", "redis", "postgres", "tls",
+pub const NAMES: [&str; 10] = [
+    "http", "smtp", "ssh", "imap", "pop3", "ftp", "redis", "mysql", "postgres", "tls",
 ];
 
 /// What an HTTP answer is to be.
@@ -52,6 +52,16 @@ pub fn script(name: &str) -> Option<Script> {
             opens_with(&[b"+PONG", b"-NOAUTH"]),
             send(b"QUIT\r\n"),
             line("+OK", &[]),
+        ],
+        // A greeting of protocol 10, then a login that is refused: who leaves before that is
+        // counted against the host, which the server blocks in the end ("max_connect_errors").
+        "mysql" => vec![
+            expect(&[b"\x00\x0a"], Place::Anywhere, &[]),
+            send(&mysql_login()),
+            // An error, a question for another proof, or success, as packet 2.
+            expect(&[b"\x02\xff", b"\x02\xfe", b"\x02\x00"], Place::Anywhere, &[]),
+            // No proof, as packet 3; after an error nobody reads it.
+            send(&[0, 0, 0, 3]),
         ],
         // SSLRequest (PostgreSQL protocol 3.0, "Message Formats"): S or N, one byte.
         "postgres" => vec![
@@ -118,6 +128,21 @@ fn expect(any: &[&[u8]], place: Place, reject: &[&str]) -> Step {
         within: None,
         silent_ok: false,
     })
+}
+
+/// HandshakeResponse41 (MySQL client/server protocol, "Connection Phase Packets"): user
+/// `tcpmon`, no password, as packet 1.
+fn mysql_login() -> Vec<u8> {
+    // LONG_PASSWORD, PROTOCOL_41, SECURE_CONNECTION.
+    let mut payload = 0x8201u32.to_le_bytes().to_vec();
+    payload.extend((1u32 << 24).to_le_bytes());
+    // utf8, and 23 bytes that are reserved.
+    payload.push(33);
+    payload.extend([0; 23]);
+    payload.extend_from_slice(b"tcpmon\0\0");
+    let mut packet = vec![payload.len() as u8, 0, 0, 1];
+    packet.extend(payload);
+    packet
 }
 
 /// A ClientHello of TLS 1.2 (RFC 5246, section 7.4.1.2), which every server answers with
