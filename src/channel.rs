@@ -21,7 +21,7 @@ use crate::proto::handshake::{Opening, Proving, Refusal, Seals, read_hello};
 use crate::proto::seal::{Opener, Sealer, sealed_len};
 use crate::proto::{HELLO_BYTES_MAX, HELLO_WITHIN_S, Hello, LINE_BYTES_MAX, Message};
 use crate::text::cut;
-use crate::units::{HostPort, Reach};
+use crate::units::{Family, HostPort, Reach};
 
 /// Longest wait for a connection that this side dials.
 const DIAL_WITHIN: Duration = Duration::from_secs(5);
@@ -152,7 +152,13 @@ pub fn dial(
         Some(keys) => Some(keys[*turn % keys.len()].clone()),
     };
     let deadline = clock::mono().after(DIAL_WITHIN);
-    let dialled = net::dial::dial(resolver, &Reach::default(), address, deadline, 0);
+    let dialled = net::dial::dial(
+        resolver,
+        &Reach::default(),
+        (address, Family::Any),
+        deadline,
+        0,
+    );
     let stream = dialled.outcome.map_err(|f| Error::new(f.text))?;
     let strays = |addr: SocketAddr| !addr.ip().to_canonical().is_loopback();
     if key.is_none() && address.is_loopback() && dialled.addr.is_some_and(strays) {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::script::Script;
-use crate::units::HostPort;
+use crate::units::{Family, HostPort};
 pub use crate::units::{Mono, Wall, micros};
 
 /// Longest name of a target, agent or manager, in bytes.
@@ -124,6 +124,8 @@ pub struct Target {
     pub timeout: Duration,
     /// Tries beyond the first, within the same timeout.
     pub retries: u32,
+    /// Which of its addresses are probed.
+    pub family: Family,
     /// What the port is to do.
     pub want: Want,
     /// What is said and expected once it is open.

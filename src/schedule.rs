@@ -300,6 +300,7 @@ mod tests {
             interval: Duration::from_millis(interval_ms),
             timeout: Duration::from_millis(interval_ms),
             retries: 1,
+            family: Default::default(),
             want: Default::default(),
             script: Default::default(),
         }

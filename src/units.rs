@@ -9,7 +9,7 @@ mod cidr;
 
 use std::time::Duration;
 
-pub use address::{HOST_LEN_MAX, HostPort};
+pub use address::{Family, HOST_LEN_MAX, HostPort};
 pub use cidr::{Cidr, RULES_MAX, Reach};
 
 /// Wall time: Unix milliseconds. Steps when the host's clock is set.

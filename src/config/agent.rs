@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use super::fields::{BLANK, Key, Notes, Path, Presence, Problem, Spot, quoted};
 use super::script::{read_script, script_json};
-use super::want::{read_want, script_of_shut, write_want};
+use super::want::{read_family, read_want, script_of_shut, write_family, write_want};
 use super::{TARGETS_MAX, interval, retries, timeout};
 use crate::json::{self, Reader, SyntaxError};
 use crate::model::{Target, Want};
 use crate::script::Script;
 use crate::units::{Reach, duration_text};
 
-static TARGET: [Key<Target>; 7] = [
+static TARGET: [Key<Target>; 8] = [
     Key {
         name: "name",
         presence: Presence::Required,
@@ -53,6 +53,12 @@ static TARGET: [Key<Target>; 7] = [
         presence: Presence::Required,
         read: |target, spot| target.retries = spot.number(retries).unwrap_or_default(),
         write: |target| Some(target.retries.to_string()),
+    },
+    Key {
+        name: "family",
+        presence: Presence::Optional,
+        read: |target, spot| target.family = read_family(&target.address, spot),
+        write: |target| write_family(target.family),
     },
     Key {
         name: "want",
@@ -178,6 +184,7 @@ fn read_target(spot: &mut Spot<'_, '_>, reach: &Reach) -> Target {
         interval: Duration::ZERO,
         timeout: Duration::ZERO,
         retries: 0,
+        family: Default::default(),
         want: Want::Open,
         script: Script::default(),
     };

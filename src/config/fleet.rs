@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::fields::{BLANK, Key, Notes, Path, Presence, Problem, Seen, Spot, quoted, without_mark};
 use super::script::{FleetScript, read_fleet_script};
-use super::want::{read_want, script_of_shut, write_want};
+use super::want::{read_family, read_want, script_of_shut, write_family, write_want};
 use super::{
     AGENTS_MAX, FLEET_BYTES_MAX, INTERVAL_DEFAULT, RETRIES_DEFAULT, TARGETS_MAX, TIMEOUT_DEFAULT,
     interval, retries, timeout,
@@ -17,7 +17,7 @@ use crate::json::{self, SyntaxError};
 use crate::model::{Name, Target, Want};
 use crate::script::Script;
 use crate::text::nearest;
-use crate::units::{HostPort, duration_text, size_text};
+use crate::units::{Family, HostPort, duration_text, size_text};
 
 mod agents;
 
@@ -50,6 +50,7 @@ pub struct FleetTarget {
     pub interval: Option<Duration>,
     pub timeout: Option<Duration>,
     pub retries: Option<u32>,
+    pub family: Family,
     pub want: Want,
     /// What is said and expected; `None` asks for a connection alone.
     pub script: Option<FleetScript>,
@@ -114,7 +115,7 @@ static DEFAULTS: [Key<Defaults>; 4] = [
     },
 ];
 
-static TARGET: [Key<FleetTarget>; 8] = [
+static TARGET: [Key<FleetTarget>; 9] = [
     Key {
         name: "name",
         presence: Presence::Required,
@@ -152,6 +153,12 @@ static TARGET: [Key<FleetTarget>; 8] = [
         presence: Presence::Optional,
         read: |target, spot| target.retries = spot.number(retries),
         write: |target| target.retries.map(|n| n.to_string()),
+    },
+    Key {
+        name: "family",
+        presence: Presence::Optional,
+        read: |target, spot| target.family = read_family(&target.address, spot),
+        write: |target| write_family(target.family),
     },
     Key {
         name: "want",
@@ -230,6 +237,7 @@ fn read_target(spot: &mut Spot<'_, '_>) -> FleetTarget {
         interval: None,
         timeout: None,
         retries: None,
+        family: Family::Any,
         want: Want::Open,
         script: None,
         agents: None,
@@ -363,6 +371,7 @@ impl Fleet {
             interval,
             timeout: timeout.unwrap_or(TIMEOUT_DEFAULT).min(interval),
             retries: retries.unwrap_or(RETRIES_DEFAULT),
+            family: target.family,
             want: target.want,
             script: match &target.script {
                 Some(script) => script.expand(&target.address),

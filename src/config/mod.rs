@@ -382,6 +382,7 @@ mod tests {
             interval: Duration::from_millis(1_500),
             timeout: Duration::from_millis(250),
             retries: 2,
+            family: Default::default(),
             want: Default::default(),
             script: Default::default(),
         };

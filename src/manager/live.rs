@@ -178,6 +178,7 @@ mod tests {
             interval: Duration::from_secs(10),
             timeout: Duration::from_secs(3),
             retries: 1,
+            family: Default::default(),
             want: Default::default(),
             script: Default::default(),
         };

@@ -10,7 +10,7 @@ use crate::clock;
 use crate::error::plain;
 use crate::model::{Failure, Mono, Why};
 use crate::net::resolve::Resolver;
-use crate::units::{HostPort, Reach, duration_text};
+use crate::units::{Family, HostPort, Reach, duration_text};
 
 /// Rest between two rounds over the addresses: a refusal repeated at once says nothing new.
 pub const RETRY_PAUSE: Duration = Duration::from_millis(100);
@@ -32,20 +32,26 @@ pub struct Dialled {
 }
 
 /// Connects to `address` before `deadline`; up to `retries` more rounds over its
-/// addresses when one ends early (refused, reset, unreachable). Addresses outside
-/// `reach` are left out; a failure says which.
+/// addresses when one ends early (refused, reset, unreachable). Addresses of another
+/// family than the one asked for are left out, and those outside `reach`; a failure says
+/// which.
 pub fn dial(
     resolver: &Resolver,
     reach: &Reach,
-    address: &HostPort,
+    (address, family): (&HostPort, Family),
     deadline: Mono,
     retries: u32,
 ) -> Dialled {
     let start = clock::mono();
-    let resolved = match resolver.resolve(address, deadline) {
+    let mut resolved = match resolver.resolve(address, deadline) {
         Ok(resolved) => resolved,
         Err(text) => return unresolved(address, &text),
     };
+    resolved.addrs.retain(|addr| family.has(addr.ip()));
+    if resolved.addrs.is_empty() {
+        let family = family.as_str();
+        return unresolved(address, &format!("no address of IPv{family}"));
+    }
     let by_name = address.literal().is_none();
     let dns = by_name.then(|| clock::mono().since(start));
     let (addrs, refusals) = within(reach, &resolved.addrs);
@@ -212,7 +218,8 @@ mod tests {
     }
 
     fn anything(resolver: &Resolver, address: &HostPort, deadline: Mono, retries: u32) -> Dialled {
-        dial(resolver, &Reach::default(), address, deadline, retries)
+        let any = (address, Family::Any);
+        dial(resolver, &Reach::default(), any, deadline, retries)
     }
 
     fn denying(networks: &[&str]) -> Reach {
@@ -272,6 +279,25 @@ mod tests {
     }
 
     #[test]
+    fn only_addresses_of_the_family_are_connected_to() {
+        let both = resolver(&["::1", "127.0.0.1"]);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let address: HostPort = format!("both.example:{port}").parse().unwrap();
+        let of = |resolver: &Resolver, family| {
+            dial(resolver, &Reach::default(), (&address, family), soon(), 0)
+        };
+        let dialled = of(&both, Family::V4);
+        assert!(dialled.outcome.is_ok());
+        assert_eq!(dialled.tries, 1);
+        let failure = of(&resolver(&["127.0.0.1"]), Family::V6)
+            .outcome
+            .unwrap_err();
+        assert_eq!(failure.why, Why::Dns);
+        assert_eq!(failure.text, "resolve both.example: no address of IPv6");
+    }
+
+    #[test]
     fn what_is_denied_is_left_out_and_named() {
         let listener = TcpListener::bind("127.0.0.2:0").unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -294,7 +320,9 @@ mod tests {
                 format!(" (127.0.0.3): refused; left out: {one}"),
             ),
         ] {
-            let dialled = dial(&two, &denying(&[deny]), &text.parse().unwrap(), soon(), 1);
+            let address = text.parse().unwrap();
+            let any = (&address, Family::Any);
+            let dialled = dial(&two, &denying(&[deny]), any, soon(), 1);
             let failure = dialled.outcome.unwrap_err();
             assert_eq!((failure.why, dialled.tries), (why, tries), "{text} {deny}");
             assert_eq!(failure.text, format!("connect to {text}{expected}"));
@@ -305,7 +333,7 @@ mod tests {
         let dialled = dial(
             &two,
             &denying(&["127.0.0.3"]),
-            &name.parse().unwrap(),
+            (&name.parse().unwrap(), Family::Any),
             soon(),
             1,
         );

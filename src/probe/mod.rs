@@ -31,7 +31,8 @@ pub fn tcp(
     let at = clock::wall();
     let started = clock::mono();
     let deadline = started.after(target.timeout);
-    let dialled = dial(resolver, reach, &target.address, deadline, target.retries);
+    let to = (&target.address, target.family);
+    let dialled = dial(resolver, reach, to, deadline, target.retries);
     let mut phases = Phases {
         dns: dialled.dns.map(micros),
         connect: dialled.connect.map(micros),
@@ -201,6 +202,7 @@ mod tests {
             interval: Duration::from_secs(10),
             timeout: Duration::from_secs(3),
             retries: 0,
+            family: Default::default(),
             want: Want::Open,
             script: Script::default(),
         }

@@ -59,7 +59,11 @@ pub fn script(name: &str) -> Option<Script> {
             expect(&[b"\x00\x0a"], Place::Anywhere, &[]),
             send(&mysql_login()),
             // An error, a question for another proof, or success, as packet 2.
-            expect(&[b"\x02\xff", b"\x02\xfe", b"\x02\x00"], Place::Anywhere, &[]),
+            expect(
+                &[b"\x02\xff", b"\x02\xfe", b"\x02\x00"],
+                Place::Anywhere,
+                &[],
+            ),
             // No proof, as packet 3; after an error nobody reads it.
             send(&[0, 0, 0, 3]),
         ],

@@ -41,6 +41,46 @@ impl HostPort {
     }
 }
 
+/// Which IP addresses of a name are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Family {
+    #[default]
+    Any,
+    V4,
+    V6,
+}
+
+impl Family {
+    /// The word for it: `any`, `4`, `6`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Family::Any => "any",
+            Family::V4 => "4",
+            Family::V6 => "6",
+        }
+    }
+
+    /// Whether an address is of it.
+    pub fn has(self, ip: IpAddr) -> bool {
+        match self {
+            Family::Any => true,
+            Family::V4 => ip.is_ipv4(),
+            Family::V6 => ip.is_ipv6(),
+        }
+    }
+}
+
+impl FromStr for Family {
+    /// What was expected, for people.
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Family, String> {
+        let all = [Family::Any, Family::V4, Family::V6];
+        let found = all.into_iter().find(|family| family.as_str() == text);
+        found.ok_or_else(|| "expected \"any\", \"4\" or \"6\"".to_string())
+    }
+}
+
 impl FromStr for HostPort {
     /// What was expected, for people.
     type Err = String;

@@ -264,6 +264,7 @@ fn targets(ports: &[SocketAddr]) -> Vec<Target> {
         interval: INTERVAL,
         timeout: INTERVAL,
         retries: 0,
+        family: Default::default(),
         want: Default::default(),
         script: Default::default(),
     };

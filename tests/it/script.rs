@@ -29,6 +29,7 @@ fn target(name: &str, addr: SocketAddr, want: Want, steps: Vec<Step>) -> Target 
         interval: Duration::from_secs(1),
         timeout: Duration::from_millis(500),
         retries: 0,
+        family: Default::default(),
         want,
         script: Script { steps },
     }

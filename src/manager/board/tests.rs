@@ -25,6 +25,7 @@ fn target(name_text: &str, address: &str) -> Target {
         interval: Duration::from_secs(10),
         timeout: Duration::from_secs(3),
         retries: 1,
+        family: Default::default(),
         want: Default::default(),
         script: Default::default(),
     }

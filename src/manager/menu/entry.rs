@@ -70,6 +70,7 @@ pub(super) fn target(
     let address = address(talk, old.map(|t| &t.address))?;
     // A target that leaves everything to the defaults shows what those are.
     let mut new = FleetTarget {
+        family: old.map_or_else(Default::default, |t| t.family),
         want: old.map_or_else(Default::default, |t| t.want),
         script: old.and_then(|t| t.script.clone()),
         name,
