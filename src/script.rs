@@ -20,6 +20,17 @@ pub struct Script {
     pub steps: Vec<Step>,
 }
 
+impl Script {
+    /// How long nothing is to arrive, over all steps.
+    pub fn silence(&self) -> Duration {
+        let long = |step: &Step| match step {
+            Step::Silence(long) => *long,
+            _ => Duration::ZERO,
+        };
+        self.steps.iter().map(long).sum()
+    }
+}
+
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {

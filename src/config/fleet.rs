@@ -13,7 +13,7 @@ use super::{
     AGENTS_MAX, FLEET_BYTES_MAX, INTERVAL_DEFAULT, RETRIES_DEFAULT, TARGETS_MAX, TIMEOUT_DEFAULT,
     interval, retries, timeout,
 };
-use crate::json::{self, SyntaxError};
+use crate::json::{self, SyntaxError, Value};
 use crate::model::{Name, Target, Want};
 use crate::script::Script;
 use crate::text::nearest;
@@ -203,6 +203,7 @@ pub fn parse_fleet(text: &[u8], rule: KeyRule) -> Result<Fleet, Vec<Problem>> {
         notes: &mut notes,
     };
     root.object(&mut fleet, &FLEET);
+    check_silences(&fleet, &value, &mut notes);
     if rule == KeyRule::Required {
         check_keys(&mut notes);
     }
@@ -265,6 +266,29 @@ fn check_timeout_fits(timeout: Option<Duration>, own: Option<Duration>, spot: &m
     let (timeout, interval) = (duration_text(timeout), duration_text(interval));
     spot.below("timeout", value)
         .problem(|| format!("{timeout} is longer than the interval of {interval}{whence}"));
+}
+
+/// The silence that a script expects has to fit the target's timeout, wherever that is
+/// written.
+fn check_silences(fleet: &Fleet, root: &Value<'_>, notes: &mut Notes) {
+    let written = root.get("targets").and_then(Value::array);
+    for (index, (target, value)) in fleet.targets.iter().zip(written.unwrap_or(&[])).enumerate() {
+        let Some(script) = value.get("script").filter(|_| target.script.is_some()) else {
+            continue;
+        };
+        let resolved = fleet.resolved(target);
+        let (silence, timeout) = (resolved.script.silence(), resolved.timeout);
+        if silence >= timeout {
+            let (list, silence) = (Path::Key(&Path::Root, "targets"), duration_text(silence));
+            let path = Path::Index(&list, index);
+            notes
+                .problems
+                .add(script.at, &Path::Key(&path, "script"), || {
+                    let timeout = duration_text(timeout);
+                    format!("a silence of {silence} does not fit the timeout of {timeout}")
+                });
+        }
+    }
 }
 
 fn read_name(
