@@ -135,6 +135,50 @@ pub fn timestamp(at: Wall) -> String {
     format!("{year:04}-{month:02}-{day:02}T{}.{ms:03}Z", clock_text(at))
 }
 
+/// A moment as people give it: how long before `now` (`24h`), or in UTC
+/// (`2026-12-01`, `2026-12-01T22:00Z`, `2026-12-01T22:00:30Z`). Errors: what was expected.
+pub fn parse_moment(text: &str, now: Wall) -> Result<Wall, String> {
+    if let Ok(back) = parse_duration(text) {
+        let back_ms = u64::try_from(back.as_millis()).unwrap_or(u64::MAX);
+        return Ok(Wall(now.0.saturating_sub(back_ms)));
+    }
+    utc(text).ok_or_else(|| {
+        "expected a duration back from now such as \"24h\", or a time in UTC such as \"2026-12-01T22:00Z\""
+            .to_string()
+    })
+}
+
+fn utc(text: &str) -> Option<Wall> {
+    let (date, time) = match text.split_once('T') {
+        Some((date, time)) => (date, time.strip_suffix('Z')?),
+        None => (text, "00:00"),
+    };
+    let number = |digits: &str, len: usize, range: std::ops::RangeInclusive<u64>| {
+        let fits = digits.len() == len && digits.bytes().all(|b| b.is_ascii_digit());
+        digits.parse().ok().filter(|n| fits && range.contains(n))
+    };
+    let mut parts = date.split('-');
+    let year = number(parts.next()?, 4, 1970..=9999)?;
+    let month = number(parts.next()?, 2, 1..=12)?;
+    let day = number(parts.next()?, 2, 1..=31)?;
+    let mut clock = time.split(':');
+    let hour = number(clock.next()?, 2, 0..=23)?;
+    let minute = number(clock.next()?, 2, 0..=59)?;
+    let second = clock.next().map_or(Some(0), |s| number(s, 2, 0..=59))?;
+    if parts.next().is_some() || clock.next().is_some() {
+        return None;
+    }
+    // The days of a year begin with March there; a day too many is the next month's.
+    let (years, months) = match month > 2 {
+        true => (year, month - 3),
+        false => (year - 1, month + 9),
+    };
+    let leap_days = years / 4 - years / 100 + years / 400;
+    let days = years * 365 + leap_days + (153 * months + 2) / 5 + day - 1 - 719_468;
+    let exists = civil(days) == (year, month, day);
+    exists.then(|| Wall(((days * 24 + hour) * 60 + minute) * 60_000 + second * 1000))
+}
+
 /// The time of day in UTC: `20:01:02`.
 pub fn clock_text(at: Wall) -> String {
     let s = at.0 / 1000 % DAY_S;
@@ -353,6 +397,41 @@ mod tests {
         ] {
             let error = "expected a size such as \"64MiB\"".to_string();
             assert_eq!(parse_size(text), Err(error), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn moments_are_durations_back_or_utc() {
+        let now = Wall(1_795_552_862_345);
+        let at = |text| parse_moment(text, now);
+        assert_eq!(at("1h"), Ok(Wall(now.0 - 3_600_000)));
+        assert_eq!(at("90000d"), Ok(Wall(0)));
+        for (text, written) in [
+            ("1970-01-01", "1970-01-01T00:00:00.000Z"),
+            ("2024-02-29T23:59Z", "2024-02-29T23:59:00.000Z"),
+            ("2026-12-01T22:00:30Z", "2026-12-01T22:00:30.000Z"),
+            ("2000-03-01", "2000-03-01T00:00:00.000Z"),
+            ("2027-01-31", "2027-01-31T00:00:00.000Z"),
+        ] {
+            assert_eq!(timestamp(at(text).unwrap()), written);
+        }
+        for bad in [
+            "",
+            "yesterday",
+            "2026",
+            "2026-13-01",
+            "2026-02-29",
+            "2026-04-31",
+            "2026-12-01T22:00",
+            "2026-12-01T24:00Z",
+            "2026-12-01T22Z",
+            "2026-12-01T22:00:60Z",
+            "2026-12-1",
+            "+026-12-01",
+            "1969-12-31",
+            "2026-12-01T22:00:00:00Z",
+        ] {
+            assert!(at(bad).is_err(), "{bad}");
         }
     }
 

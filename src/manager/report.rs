@@ -28,24 +28,40 @@ use crate::files;
 use crate::json::{self, Object};
 use crate::model::{Epoch, Id, Name, Wall};
 use crate::stats::{Histogram, Measured};
-use crate::units::{count_text, duration_text, latency_text, parse_duration, timestamp};
+use crate::units::{count_text, duration_text, latency_text, parse_moment, timestamp};
 
 use stream::{Streams, Window};
 
 const SINCE: Opt = Opt {
     name: "--since",
-    value: "DURATION",
+    value: "WHEN",
     default: "24h",
-    help: "how far back to look",
+    help: "how far back to look, or from when: 7d, 2026-12-01, 2026-12-01T22:00Z (UTC)",
     repeat: false,
 };
-const SINCE_DEFAULT: Duration = Duration::from_secs(24 * 3600);
+const UNTIL: Opt = Opt {
+    name: "--until",
+    value: "WHEN",
+    default: "now",
+    help: "up to when, written like --since",
+    repeat: false,
+};
+const CSV: Opt = Opt {
+    name: "--csv",
+    value: "",
+    default: "",
+    help: "print comma-separated values: each target, then each agent of it",
+    repeat: false,
+};
+const SINCE_DEFAULT_MS: u64 = 24 * 3_600_000;
 
 const PROGRAM: Program = Program {
     name: "tcpmon-manager report",
     about: "Tells how available and how fast each target was.",
-    usage: &["tcpmon-manager report [--since DURATION] [--config FILE] [--data DIR] [--json]"],
-    opts: &[SINCE, CONFIG, DATA, JSON],
+    usage: &[
+        "tcpmon-manager report [--since WHEN] [--until WHEN] [--json | --csv] [--config FILE] [--data DIR]",
+    ],
+    opts: &[SINCE, UNTIL, CONFIG, DATA, JSON, CSV],
     more: "\
 UPTIME is the part of what was measured in which the target answered, OBSERVED
 the part of the time asked for that was measured, over all its agents together.
@@ -173,6 +189,20 @@ impl Report {
         out + "\n"
     }
 
+    /// The report as comma-separated values (RFC 4180), a line of titles first. An empty
+    /// agent stands for all of them together, an empty value for what is not known.
+    pub fn csv(&self) -> String {
+        let mut out =
+            "target,agent,probes,ok,uptime,observed,p50_us,p95_us,p99_us,max_us\r\n".to_string();
+        for target in &self.targets {
+            push_csv(&mut out, &target.name, "", &target.all);
+            for (agent, numbers) in &target.agents {
+                push_csv(&mut out, &target.name, agent.as_str(), numbers);
+            }
+        }
+        out
+    }
+
     /// The report for people.
     pub fn text(&self) -> String {
         let window = Duration::from_millis(self.until.0.saturating_sub(self.since.0));
@@ -216,6 +246,21 @@ fn write_numbers(o: &mut Object<'_>, name: &Name, numbers: &Numbers) {
             None => o.null(key),
         };
     }
+}
+
+/// Names hold nothing that would have to be quoted.
+fn push_csv(out: &mut String, target: &Name, agent: &str, numbers: &Numbers) {
+    let Measured { probes, ok, .. } = numbers.measured;
+    out.push_str(&format!("{target},{agent},{probes},{ok}"));
+    for part in [numbers.measured.uptime(), numbers.measured.observed()] {
+        let part = part.map(|x| format!("{:.6}", x));
+        out.push_str(&format!(",{}", part.unwrap_or_default()));
+    }
+    for us in numbers.quantiles() {
+        let us = us.map(|us| us.to_string());
+        out.push_str(&format!(",{}", us.unwrap_or_default()));
+    }
+    out.push_str("\r\n");
 }
 
 impl Numbers {
@@ -264,18 +309,27 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
 }
 
 fn command(args: Args) -> std::result::Result<ExitCode, Fail> {
-    let asked = args.parsed("--since", parse_duration)?;
-    let asked = asked.unwrap_or(SINCE_DEFAULT);
+    let now = clock::wall();
+    let moment = |text: &str| parse_moment(text, now);
+    let until = args.parsed("--until", moment)?.unwrap_or(now);
+    let usual = Wall(until.0.saturating_sub(SINCE_DEFAULT_MS));
+    let since = args.parsed("--since", moment)?.unwrap_or(usual);
+    if since >= until {
+        let (since, until) = (timestamp(since), timestamp(until));
+        let text = format!("--since {since} is not before --until {until}");
+        return Err(Fail::Usage(text));
+    }
+    if args.flag("--json") && args.flag("--csv") {
+        return Err(Fail::Usage("--json and --csv: give one of the two".into()));
+    }
     let path = need_fleet_path(&args)?;
     let data = files::data_dir("manager", args.get("--data"))?;
     let fleet = fleet_file::read(&path).map_err(|problems| Error::new(problems.join("\n")))?;
-    let until = clock::wall();
-    let asked_ms = u64::try_from(asked.as_millis()).unwrap_or(u64::MAX);
-    let since = Wall(until.0.saturating_sub(asked_ms));
     let report = run(&data, Some(&fleet), since, until)?;
-    cli::print(&match args.flag("--json") {
-        true => report.json(),
-        false => report.text(),
+    cli::print(&match (args.flag("--json"), args.flag("--csv")) {
+        (true, _) => report.json(),
+        (_, true) => report.csv(),
+        _ => report.text(),
     });
     Ok(ExitCode::SUCCESS)
 }

@@ -282,6 +282,7 @@ fn a_report_reads_well() {
     let report = scene(data.path());
     made::golden("report.txt", &report.text());
     made::golden("report.json", &report.json());
+    made::golden("report.csv", &report.csv());
     let empty = run(data.path(), Some(&Fleet::default()), SINCE, NOW).unwrap();
     made::golden("report-empty.txt", &empty.text());
 }
