@@ -28,6 +28,24 @@ const NAMES_MAX: usize = 100_000;
 /// Enough for the system's resolver, which keeps its buffers on the stack.
 const STACK_BYTES: usize = 256 * 1024;
 
+/// Which IP addresses are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    Any,
+    V4,
+    V6,
+}
+
+impl Family {
+    pub fn has(self, ip: IpAddr) -> bool {
+        match self {
+            Family::Any => true,
+            Family::V4 => ip.is_ipv4(),
+            Family::V6 => ip.is_ipv6(),
+        }
+    }
+}
+
 type Lookup = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
 
 /// The addresses of a host and port.
@@ -69,11 +87,20 @@ struct Entry {
 
 impl Default for Resolver {
     fn default() -> Self {
-        Resolver::with(|host| Ok((host, 0).to_socket_addrs()?.map(|a| a.ip()).collect()))
+        Resolver::of_family(Family::Any)
     }
 }
 
 impl Resolver {
+    /// A resolver that asks the system and keeps the addresses of one family; literal
+    /// addresses are left to the caller.
+    pub fn of_family(family: Family) -> Self {
+        Resolver::with(move |host| {
+            let found = (host, 0).to_socket_addrs()?.map(|a| a.ip());
+            Ok(found.filter(|ip| family.has(*ip)).collect())
+        })
+    }
+
     /// A resolver that asks `lookup` instead of the system.
     pub fn with(lookup: impl Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync + 'static) -> Self {
         Resolver(Arc::new(Shared {
