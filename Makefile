@@ -4,9 +4,10 @@ LISTEN  ?=
 CONFIG  ?=
 DATA    ?=
 ARGS    ?=
+CHECK_TCP ?= /usr/lib/nagios/plugins/check_tcp
 RELEASE := target/release
 
-.PHONY: help build run-server run-agent run-manager demo test test-services test-netns check fmt-check clippy doc bench clean
+.PHONY: help build run-server run-agent run-manager demo test test-netns test-services test-check check fmt-check clippy doc bench clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -35,6 +36,9 @@ test-netns: build ## an agent that can only dial out, and a cut cable (needs roo
 
 test-services: build ## presets against real servers of Debian's packages, on loopback
 	sh tests/services.sh $(RELEASE)
+
+test-check: ## tcpmon-agent check beside the real check_tcp (needs monitoring-plugins-basic)
+	TCPMON_CHECK_TCP=$(CHECK_TCP) $(CARGO) test --test it check:: -- --nocapture
 
 check: fmt-check clippy doc ## format, lints, docs, the repository's own habits
 	$(CARGO) test --test it tidy

@@ -4,6 +4,7 @@
 //! Starting is recovering: there is no clean shutdown, and nothing is kept only in
 //! memory that a restart would need.
 
+mod check;
 mod control;
 mod host;
 mod keys;
@@ -46,7 +47,10 @@ use spool::Spool;
 const CONNECTIONS_MAX: usize = 32;
 
 /// Runs the program with its arguments (without its own name).
-pub fn main(args: Vec<OsString>) -> ExitCode {
+pub fn main(mut args: Vec<OsString>) -> ExitCode {
+    if args.first().is_some_and(|first| first == "check") {
+        return check::main(args.split_off(1));
+    }
     cli::run(&PROGRAM, args, |args| {
         let options = Options::read(&args)?;
         let dir = files::data_dir("agent", args.get("--data"))?;

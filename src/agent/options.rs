@@ -28,6 +28,7 @@ pub const PROGRAM: Program = Program {
         "tcpmon-agent [--listen ADDR] [--key-file FILE] [--data DIR] [options]",
         "tcpmon-agent --manager HOST:PORT [--key-file FILE] [--data DIR] [options]",
         "tcpmon-agent --forget NAME [--data DIR]",
+        "tcpmon-agent check -H HOST -p PORT [options]",
     ],
     opts: &[
         Opt {

@@ -19,7 +19,13 @@ fn help_texts_are_the_golden_ones() {
         let stem = path.file_stem().unwrap().to_str().unwrap().to_string();
         let (name, subcommand) = split(&stem);
         let done = run(program(name).args(subcommand).arg("--help"));
-        let wide = done.code(0).stdout.lines().find(|l| l.chars().count() > 80);
+        // A plugin's help is no success: -h is easily typed for -H.
+        let code = if stem == "tcpmon-agent-check" { 3 } else { 0 };
+        let wide = done
+            .code(code)
+            .stdout
+            .lines()
+            .find(|l| l.chars().count() > 80);
         assert_eq!(wide, None, "{stem}: wider than 80 columns");
         if bless {
             fs::write(&path, &done.stdout).unwrap();

@@ -3,6 +3,7 @@
 //! module is one subject.
 
 mod agent;
+mod check;
 mod help;
 mod protocol;
 mod scenario;
