@@ -25,6 +25,7 @@ pub mod key;
 pub mod model;
 pub mod record;
 
+pub mod health;
 pub mod schedule;
 pub mod stats;
 
