@@ -230,7 +230,8 @@ fn the_menu_monitors_from_piped_answers() {
     for answer in ["1", "1", "local", &at.to_string(), ""] {
         menu.send(answer);
     }
-    for answer in ["web", &site.ports[0].to_string(), "200ms", "", "", "", ""] {
+    let port = site.ports[0].to_string();
+    for answer in ["web", &port, "200ms", "", "", "", "", ""] {
         menu.send(answer);
     }
     menu.send(fleet.to_str().unwrap());
