@@ -26,6 +26,7 @@ pub mod model;
 pub mod record;
 pub mod script;
 
+pub mod health;
 pub mod schedule;
 pub mod stats;
 pub mod talk;

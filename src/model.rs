@@ -15,6 +15,8 @@ pub use crate::units::{Mono, Wall, micros};
 pub const NAME_LEN_MAX: usize = 128;
 /// Most tries beyond the first that a target may ask for.
 pub const RETRIES_MAX: u32 = 10;
+/// Most results that a rule about a target's state looks back on.
+pub const RESULTS_MAX: u32 = 64;
 /// Longest failure text kept in a record, in bytes.
 pub const TEXT_LEN_MAX: usize = 300;
 
@@ -165,6 +167,111 @@ impl FromStr for Want {
     }
 }
 
+/// How many failures make a target down: in a row, or among the latest results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DownAfter {
+    failures: u32,
+    within: u32,
+}
+
+impl DownAfter {
+    /// So many failures among that many results; in a row, where both are the same.
+    /// Errors: what was expected, for people.
+    pub fn new(failures: u32, within: u32) -> Result<DownAfter, String> {
+        match (1..=RESULTS_MAX).contains(&failures) && (1..=RESULTS_MAX).contains(&within) {
+            true if failures <= within => Ok(DownAfter { failures, within }),
+            true => Err("expected no more failures than results to find them in".to_string()),
+            false => Err(DownAfter::expected()),
+        }
+    }
+
+    fn expected() -> String {
+        format!(
+            "expected a number of failures in a row from 1 to {RESULTS_MAX}, or a text such as \"3 within 5\""
+        )
+    }
+
+    /// How many failures it takes.
+    pub fn failures(self) -> u32 {
+        self.failures
+    }
+
+    /// Among how many results.
+    pub fn within(self) -> u32 {
+        self.within
+    }
+
+    /// Whether an answer in between starts the count anew.
+    pub fn in_a_row(self) -> bool {
+        self.failures == self.within
+    }
+}
+
+impl FromStr for DownAfter {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<DownAfter, String> {
+        let number = |text: &str| {
+            let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+            let number = text.parse().ok().filter(|_| digits);
+            number.ok_or_else(DownAfter::expected)
+        };
+        match text.split_once(" within ") {
+            Some((failures, within)) => DownAfter::new(number(failures)?, number(within)?),
+            None => number(text).and_then(|n| DownAfter::new(n, n)),
+        }
+    }
+}
+
+impl fmt::Display for DownAfter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.in_a_row() {
+            true => write!(f, "{}", self.failures),
+            false => write!(f, "{} within {}", self.failures, self.within),
+        }
+    }
+}
+
+/// How the results of a target become its state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// Longer than this is a slow answer; `None`: no answer is.
+    pub slow: Option<Duration>,
+    pub down_after: DownAfter,
+    /// So many answers in a row end an outage; so many slow ones, or fast ones, make an
+    /// answering target slow, or fast again.
+    pub up_after: u32,
+}
+
+impl Default for Rules {
+    /// What holds where a fleet file says nothing.
+    fn default() -> Rules {
+        Rules {
+            slow: None,
+            down_after: DownAfter {
+                failures: 3,
+                within: 3,
+            },
+            up_after: 2,
+        }
+    }
+}
+
+/// A target as the manager follows it: what an agent does, and what is made of that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watched {
+    pub target: Target,
+    pub rules: Rules,
+}
+
+impl From<Target> for Watched {
+    /// With the rules that hold where nothing else is said.
+    fn from(target: Target) -> Watched {
+        let rules = Rules::default();
+        Watched { target, rules }
+    }
+}
+
 /// Why a probe failed: the closed list that records carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Why {
@@ -285,6 +392,41 @@ mod tests {
         ] {
             assert!(bad.parse::<Epoch>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn down_after_is_a_number_or_a_number_within_another() {
+        for (text, failures, within, written) in [
+            ("1", 1, 1, "1"),
+            ("64", 64, 64, "64"),
+            ("3 within 5", 3, 5, "3 within 5"),
+            ("1 within 64", 1, 64, "1 within 64"),
+            ("3 within 3", 3, 3, "3"),
+        ] {
+            let got: DownAfter = text.parse().unwrap();
+            assert_eq!((got.failures(), got.within()), (failures, within));
+            assert_eq!(got.in_a_row(), failures == within);
+            assert_eq!(got.to_string(), written);
+        }
+        for bad in [
+            "",
+            "0",
+            "65",
+            "+3",
+            "three",
+            "0 within 5",
+            "3 within 65",
+            "3 within",
+            "3  within 5",
+            "3 of 5",
+            "4294967297",
+            "3 within 5 within 7",
+        ] {
+            let got = bad.parse::<DownAfter>().unwrap_err();
+            assert_eq!(got, DownAfter::expected(), "{bad}");
+        }
+        let got = "5 within 3".parse::<DownAfter>().unwrap_err();
+        assert!(got.starts_with("expected no more failures"), "{got}");
     }
 
     #[test]

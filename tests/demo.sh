@@ -60,7 +60,10 @@ start server "$release/tcpmon-server" --quiet \
 address server 1; web=$address
 address server 2; mail=$address
 address server 3; camera=$address
-start flapping "$release/tcpmon-server" --quiet --listen 127.0.0.1:0 --flap 8s,4s
+# Down long enough to be told as down, and changing too often to be told each time.
+start restarting "$release/tcpmon-server" --quiet --listen 127.0.0.1:0 --flap 15s,6s
+address restarting 1; restarting=$address
+start flapping "$release/tcpmon-server" --quiet --listen 127.0.0.1:0 --flap 3s,2s
 address flapping 1; flapping=$address
 start agent "$release/tcpmon-agent" --listen 127.0.0.1:0 --name demo --data "$dir/agent"
 address agent 1; agent=$address
@@ -73,6 +76,7 @@ cat >"$dir/fleet.json" <<EOF
   "targets":  [ { "name": "web", "address": "$web" },
                 { "name": "mail", "address": "$mail" },
                 { "name": "camera", "address": "$camera", "interval": "2s" },
+                { "name": "restarting", "address": "$restarting" },
                 { "name": "flapping", "address": "$flapping" },
                 { "name": "refused", "address": "127.0.0.1:1", "interval": "2s" } ]
 }

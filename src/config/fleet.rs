@@ -14,15 +14,17 @@ use super::{
     interval, retries, timeout,
 };
 use crate::json::{self, SyntaxError, Value};
-use crate::model::{Name, Target, Want};
+use crate::model::{DownAfter, Name, Target, Want};
 use crate::script::Script;
 use crate::text::nearest;
 use crate::units::{Family, HostPort, duration_text, size_text};
 
 mod agents;
+mod rules;
 
 use agents::{AGENT, check_keys, read_agent, read_key_file};
 pub use agents::{FleetAgent, KeyRule, key_needed};
+use rules::{read_down_after, read_slow, read_up_after, write_down_after};
 
 /// All that is monitored, and from where.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -38,6 +40,9 @@ pub struct Defaults {
     pub interval: Option<Duration>,
     pub timeout: Option<Duration>,
     pub retries: Option<u32>,
+    pub slow: Option<Duration>,
+    pub down_after: Option<DownAfter>,
+    pub up_after: Option<u32>,
     /// The file with the key of every agent that names none, as written.
     pub key_file: Option<String>,
 }
@@ -54,6 +59,10 @@ pub struct FleetTarget {
     pub want: Want,
     /// What is said and expected; `None` asks for a connection alone.
     pub script: Option<FleetScript>,
+    /// Longer than this is a slow answer.
+    pub slow: Option<Duration>,
+    pub down_after: Option<DownAfter>,
+    pub up_after: Option<u32>,
     /// Who probes it; `None` means all agents.
     pub agents: Option<Vec<Name>>,
 }
@@ -88,7 +97,7 @@ static FLEET: [Key<Fleet>; 3] = [
     },
 ];
 
-static DEFAULTS: [Key<Defaults>; 4] = [
+static DEFAULTS: [Key<Defaults>; 7] = [
     Key {
         name: "interval",
         presence: Presence::Optional,
@@ -108,6 +117,24 @@ static DEFAULTS: [Key<Defaults>; 4] = [
         write: |defaults| defaults.retries.map(|n| n.to_string()),
     },
     Key {
+        name: "slow",
+        presence: Presence::Optional,
+        read: |defaults, spot| defaults.slow = read_slow(spot),
+        write: |defaults| defaults.slow.map(duration),
+    },
+    Key {
+        name: "down_after",
+        presence: Presence::Optional,
+        read: |defaults, spot| defaults.down_after = read_down_after(spot),
+        write: |defaults| defaults.down_after.map(write_down_after),
+    },
+    Key {
+        name: "up_after",
+        presence: Presence::Optional,
+        read: |defaults, spot| defaults.up_after = read_up_after(spot),
+        write: |defaults| defaults.up_after.map(|n| n.to_string()),
+    },
+    Key {
         name: "key_file",
         presence: Presence::Optional,
         read: |defaults, spot| defaults.key_file = read_key_file(spot),
@@ -115,7 +142,7 @@ static DEFAULTS: [Key<Defaults>; 4] = [
     },
 ];
 
-static TARGET: [Key<FleetTarget>; 9] = [
+static TARGET: [Key<FleetTarget>; 12] = [
     Key {
         name: "name",
         presence: Presence::Required,
@@ -176,6 +203,24 @@ static TARGET: [Key<FleetTarget>; 9] = [
             }
         },
         write: |target| target.script.as_ref().map(FleetScript::json),
+    },
+    Key {
+        name: "slow",
+        presence: Presence::Optional,
+        read: |target, spot| target.slow = read_slow(spot),
+        write: |target| target.slow.map(duration),
+    },
+    Key {
+        name: "down_after",
+        presence: Presence::Optional,
+        read: |target, spot| target.down_after = read_down_after(spot),
+        write: |target| target.down_after.map(write_down_after),
+    },
+    Key {
+        name: "up_after",
+        presence: Presence::Optional,
+        read: |target, spot| target.up_after = read_up_after(spot),
+        write: |target| target.up_after.map(|n| n.to_string()),
     },
     Key {
         name: "agents",
@@ -241,6 +286,9 @@ fn read_target(spot: &mut Spot<'_, '_>) -> FleetTarget {
         family: Family::Any,
         want: Want::Open,
         script: None,
+        slow: None,
+        down_after: None,
+        up_after: None,
         agents: None,
     };
     spot.object(&mut target, &TARGET);
@@ -406,9 +454,13 @@ impl Fleet {
 
     /// The targets that this agent probes, in the file's order.
     pub fn targets_for(&self, agent: &Name) -> Vec<Target> {
-        let probes = |t: &&FleetTarget| t.agents.as_ref().is_none_or(|list| list.contains(agent));
-        let targets = self.targets.iter().filter(probes);
+        let targets = self.probed_by(agent);
         targets.map(|target| self.resolved(target)).collect()
+    }
+
+    fn probed_by(&self, agent: &Name) -> impl Iterator<Item = &FleetTarget> {
+        let probes = |t: &&FleetTarget| t.agents.as_ref().is_none_or(|list| list.contains(agent));
+        self.targets.iter().filter(probes)
     }
 
     /// The file with the key of the link to this agent, as written: its own, else the

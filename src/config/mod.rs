@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use crate::model::RETRIES_MAX;
+use crate::model::{DownAfter, RESULTS_MAX, RETRIES_MAX};
 use crate::units::{duration_text, parse_duration};
 
 mod agent;
@@ -42,6 +42,8 @@ pub const INTERVAL_MIN: Duration = Duration::from_millis(100);
 pub const INTERVAL_MAX: Duration = Duration::from_secs(7 * 86_400);
 /// Shortest timeout; the longest is the target's interval.
 pub const TIMEOUT_MIN: Duration = Duration::from_millis(10);
+/// Shortest limit beyond which an answer is slow.
+pub const SLOW_MIN: Duration = Duration::from_millis(1);
 
 /// The interval where none is given.
 pub const INTERVAL_DEFAULT: Duration = Duration::from_secs(10);
@@ -63,8 +65,28 @@ pub fn check_timeout(text: &str, interval: Duration) -> Result<Duration, String>
 
 /// A number of retries such as `1`. Errors: what was expected, for people.
 pub fn check_retries(text: &str) -> Result<u32, String> {
+    retries(digits(text))
+}
+
+fn digits(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    retries(text.parse().ok().filter(|_| digits))
+    text.parse().ok().filter(|_| digits)
+}
+
+/// A limit such as `200ms` beyond which an answer is slow. Errors: what was expected, for people.
+pub fn check_slow(text: &str) -> Result<Duration, String> {
+    slow(parse_duration(text)?)
+}
+
+/// Failures that make a target down, such as `3` or `3 within 5`. Errors: what was
+/// expected, for people.
+pub fn check_down_after(text: &str) -> Result<DownAfter, String> {
+    text.parse()
+}
+
+/// A number of answers such as `2` that end an outage. Errors: what was expected, for people.
+pub fn check_up_after(text: &str) -> Result<u32, String> {
+    up_after(digits(text))
 }
 
 /// A path of a key file; whether there is one is not asked. Errors: what was expected,
@@ -89,6 +111,17 @@ fn retries(value: Option<u64>) -> Result<u32, String> {
         .and_then(|n| u32::try_from(n).ok())
         .filter(|n| *n <= RETRIES_MAX)
         .ok_or_else(|| format!("expected a whole number from 0 to {RETRIES_MAX}"))
+}
+
+fn slow(value: Duration) -> Result<Duration, String> {
+    within(value, SLOW_MIN, INTERVAL_MAX)
+}
+
+fn up_after(value: Option<u64>) -> Result<u32, String> {
+    value
+        .and_then(|n| u32::try_from(n).ok())
+        .filter(|n| (1..=RESULTS_MAX).contains(n))
+        .ok_or_else(|| format!("expected a whole number from 1 to {RESULTS_MAX}"))
 }
 
 fn within(value: Duration, min: Duration, max: Duration) -> Result<Duration, String> {
@@ -199,6 +232,40 @@ mod tests {
                 want,
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn rules_are_a_targets_own_or_the_defaults() {
+        // defaults, target, and what is in force
+        let cases = [
+            ("", "", (None, "3", 2)),
+            (
+                r#""slow": "1s", "down_after": 5, "up_after": 1"#,
+                "",
+                (Some(1_000), "5", 1),
+            ),
+            (
+                r#""slow": "1s", "down_after": 5, "up_after": 1"#,
+                r#", "slow": "20ms", "down_after": "2 within 4", "up_after": 3"#,
+                (Some(20), "2 within 4", 3),
+            ),
+            ("", r#", "slow": "1d""#, (Some(86_400_000), "3", 2)),
+            (r#""up_after": 7"#, r#", "down_after": 1"#, (None, "1", 7)),
+        ];
+        for (defaults, more, want) in cases {
+            let text = format!(
+                r#"{{"agents": [{{"name": "a", "address": "h:1"}}], "defaults": {{{defaults}}},
+                    "targets": [{{"name": "t", "address": "h:1"{more}}}]}}"#
+            );
+            let fleet = fleet(&text);
+            let watched = fleet.watched_by(&fleet.agents[0].name);
+            assert_eq!(watched.len(), 1);
+            assert_eq!(watched[0].target, fleet.resolved(&fleet.targets[0]));
+            let rules = watched[0].rules;
+            let slow = rules.slow.map(|d| d.as_millis());
+            let got = (slow, rules.down_after.to_string(), rules.up_after);
+            assert_eq!(got, (want.0, want.1.to_string(), want.2), "{text}");
         }
     }
 
@@ -352,8 +419,18 @@ mod tests {
         let interval: Check = |text| check_interval(text).map(duration_text);
         let timeout: Check = |text| check_timeout(text, Duration::from_secs(60)).map(duration_text);
         let retries: Check = |text| check_retries(text).map(|n| n.to_string());
+        let slow: Check = |text| check_slow(text).map(duration_text);
+        let down_after: Check = |text| check_down_after(text).map(|after| after.to_string());
+        let up_after: Check = |text| check_up_after(text).map(|n| n.to_string());
         let no_duration = "expected a duration such as \"10s\"";
-        let cases: [(Check, &str, Result<&str, &str>); 14] = [
+        let cases: [(Check, &str, Result<&str, &str>); 21] = [
+            (slow, "1ms", Ok("1ms")),
+            (slow, "0ms", Err("expected 1ms to 7d")),
+            (down_after, "3", Ok("3")),
+            (down_after, "3 within 5", Ok("3 within 5")),
+            (up_after, "64", Ok("64")),
+            (up_after, "65", Err("expected a whole number from 1 to 64")),
+            (up_after, "0", Err("expected a whole number from 1 to 64")),
             (interval, "100ms", Ok("100ms")),
             (interval, "7d", Ok("7d")),
             (interval, "99ms", Err("expected 100ms to 7d")),

@@ -3,7 +3,7 @@
 //!
 //! Pure: records, `now` messages and link changes come in, snapshots and events go out,
 //! and time is an argument. All times it shows are the manager's: an agent whose clock is
-//! off is corrected by its session's offset. Always: a state follows the newest result
+//! off is corrected by its session's offset. Always: a state follows the newest results
 //! only, so replayed history fills the statistics and never announces anything.
 
 mod cell;
@@ -11,16 +11,17 @@ mod link;
 mod snapshot;
 
 use std::collections::{HashMap, VecDeque};
-use std::fmt;
 use std::sync::Arc;
 
-use crate::model::{Epoch, Name, Target, Wall};
+pub use crate::health::State;
+use crate::health::{News, Told, Verdict};
+use crate::model::{Epoch, Name, Wall, Watched};
 use crate::proto::TargetNow;
 use crate::record::{Body, Record};
 use crate::stats::Outcome;
-use crate::units::age_text;
+use crate::units::{age_text, duration_text, latency_text};
 
-use cell::{Cell, Change, Finding};
+use cell::{Cell, Finding};
 pub use link::{CLOCK_OFF_MS, Link};
 pub use snapshot::{AgentRow, Row, Snapshot, TargetRow, Widest};
 
@@ -29,45 +30,19 @@ pub const EVENTS_MAX: usize = 200;
 /// Latest results kept for a row's sparkline.
 pub const RECENT_MAX: usize = 60;
 
-/// What is known of a target, in the order in which rows are listed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum State {
-    Down,
-    /// Answers, but not as it should.
-    Slow,
-    /// Something was known, and is too old to be true now.
-    Stale,
-    /// Nothing was ever seen.
-    Unknown,
-    Up,
-}
-
-impl State {
-    /// The word in tables and in JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            State::Down => "down",
-            State::Slow => "slow",
-            State::Stale => "stale",
-            State::Unknown => "unknown",
-            State::Up => "up",
-        }
-    }
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
 /// What an event is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EventKind {
     /// A target went down as seen from an agent.
     Down,
-    /// It answers again.
+    /// It answers, and takes too long for it.
+    Slow,
+    /// It answers again, or as fast as it should.
     Up,
+    /// It changes so often that its ups and downs are not told.
+    Flapping,
+    /// It does so no longer.
+    Steady,
     /// An agent's link stands.
     Connected,
     /// An agent cannot be reached.
@@ -127,17 +102,17 @@ impl Board {
 
     /// Makes a row for each target of each agent. What is known of a row stays as long as
     /// its target, address and agent stay; of an agent, as long as its name stays.
-    pub fn set_fleet(&mut self, fleet: &[(Name, Vec<Target>)]) {
+    pub fn set_fleet(&mut self, fleet: &[(Name, Vec<Watched>)]) {
         let mut known: HashMap<(Name, Name), Cell> = self
             .cells
             .drain(..)
             .map(|cell| ((cell.agent.clone(), cell.target.name.clone()), cell))
             .collect();
         for (agent, targets) in fleet {
-            for target in targets {
-                let old = known.remove(&(agent.clone(), target.name.clone()));
+            for watched in targets {
+                let old = known.remove(&(agent.clone(), watched.target.name.clone()));
                 self.cells
-                    .push(Cell::renewed(old, agent.clone(), target.clone()));
+                    .push(Cell::renewed(old, agent.clone(), watched.clone()));
             }
         }
         self.cells
@@ -198,15 +173,12 @@ impl Board {
             let Some(&row) = known.rows.get(&entry.target) else {
                 continue;
             };
-            let seen = known.in_our_time(entry.at, now);
-            let since = known.in_our_time(entry.since, now);
-            let cell = &mut self.cells[row];
-            if let Some(change) = cell.live(Finding::of_entry(entry), seen, since) {
-                changes.push((row, change));
-            }
+            let ours = |at| known.in_our_time(at, now);
+            let finding = Finding::of_entry(entry);
+            changes.push((row, self.cells[row].now(finding, entry.since, ours)));
         }
-        for (row, change) in changes {
-            self.announce(row, change, now);
+        for (row, news) in changes {
+            self.announce(row, &news, now);
         }
     }
 
@@ -241,9 +213,8 @@ impl Board {
         // A live result proves the target measured now, whatever the agent's clock says.
         let connected = known.link.as_ref().is_some_and(|l| l.connected);
         let seen = if connected { now } else { at };
-        if let Some(change) = cell.live(Finding::of_sample(sample), seen, at) {
-            self.announce(row, change, now);
-        }
+        let news = cell.result(Finding::of_sample(sample), at, seen);
+        self.announce(row, &news, now);
     }
 
     /// Takes what is known of an agent's link; tells of connects, losses and troubles.
@@ -258,21 +229,29 @@ impl Board {
         }
     }
 
-    /// Puts back the state last announced, from before a restart. It shows as stale
-    /// until a `now` message or a live result confirms or changes it.
-    pub fn restore(&mut self, agent: &Name, target: &Name, ok: bool, since: Wall) {
+    /// Puts back what was last told, from before a restart. It shows as stale until a
+    /// `now` message or a live result confirms or changes it.
+    pub fn restore(&mut self, agent: &Name, target: &Name, told: Told) {
         let row = self.agents.get(agent).and_then(|a| a.rows.get(target));
         if let Some(&row) = row {
-            self.cells[row].restore(ok, since);
+            self.cells[row].restore(told);
         }
     }
 
-    /// The states last announced, as (agent, target, ok, since), for [`Board::restore`].
-    pub fn announced(&self) -> impl Iterator<Item = (&Name, &Name, bool, Wall)> {
-        self.cells.iter().filter_map(|cell| {
-            let told = cell.announced()?;
-            Some((&cell.agent, &cell.target.name, told.ok, told.since))
-        })
+    /// All that was put back of an agent was still so at `seen`.
+    pub fn confirm(&mut self, agent: &Name, seen: Wall) {
+        let rows = self.agents.get(agent).map(|a| a.rows.values());
+        for &row in rows.into_iter().flatten() {
+            self.cells[row].confirm(seen);
+        }
+    }
+
+    /// What was last told, as (agent, target, what), for [`Board::restore`].
+    pub fn announced(&self) -> impl Iterator<Item = (&Name, &Name, Told)> {
+        let told = |cell: &Cell| cell.told();
+        self.cells
+            .iter()
+            .filter_map(move |cell| Some((&cell.agent, &cell.target.name, told(cell)?)))
     }
 
     /// The events after number `since_no`, oldest first, as far as they are still kept.
@@ -281,23 +260,13 @@ impl Board {
         self.events.iter().skip(skip).cloned().collect()
     }
 
-    fn announce(&mut self, row: usize, change: Change, now: Wall) {
-        let cell = &self.cells[row];
-        let (target, agent) = (cell.target.name.clone(), cell.agent.clone());
-        let (kind, text) = match change {
-            Change::Down { text } if text.is_empty() => {
-                (EventKind::Down, format!("{target} down from {agent}"))
-            }
-            Change::Down { text } => (
-                EventKind::Down,
-                format!("{target} down from {agent}: {text}"),
-            ),
-            Change::Up { after } => (
-                EventKind::Up,
-                format!("{target} up from {agent} after {}", age_text(after)),
-            ),
-        };
-        self.push_event(now, kind, text, Some(target), Some(agent));
+    fn announce(&mut self, row: usize, news: &[News], now: Wall) {
+        for news in news {
+            let cell = &self.cells[row];
+            let (kind, text) = story(cell, *news);
+            let (target, agent) = (cell.target.name.clone(), cell.agent.clone());
+            self.push_event(now, kind, text, Some(target), Some(agent));
+        }
     }
 
     /// Tells something that is no change of state.
@@ -325,6 +294,41 @@ impl Board {
             target,
             agent,
         }));
+    }
+}
+
+/// What to tell of a row's news: the kind, and a line.
+fn story(cell: &Cell, news: News) -> (EventKind, String) {
+    let (target, agent) = (&cell.target.name, &cell.agent);
+    let of = |what: &str| format!("{target} {what} from {agent}");
+    match news {
+        News::Down => {
+            let cause = cell.last.as_ref().map_or("", |last| &last.text);
+            (EventKind::Down, link::with_cause(of("down"), cause))
+        }
+        News::Slow { outage } => {
+            let took = cell.last.as_ref().map(|last| latency_text(last.us));
+            let over = cell.rules.slow.map(duration_text);
+            let mut text = of("slow");
+            if let (Some(took), Some(over)) = (took, over) {
+                text += &format!(": {took}, over {over}");
+            }
+            if let Some(outage) = outage {
+                text += &format!(", after {} down", age_text(outage));
+            }
+            (EventKind::Slow, text)
+        }
+        News::Up { from, after } => {
+            let slow = if from == Verdict::Slow { " slow" } else { "" };
+            let text = format!("{} after {}{slow}", of("up"), age_text(after));
+            (EventKind::Up, text)
+        }
+        News::Flapping { percent } => {
+            let what = "of its latest results were changes";
+            let text = format!("{}: {percent}% {what}", of("flapping"));
+            (EventKind::Flapping, text)
+        }
+        News::Steady => (EventKind::Steady, of("steady again")),
     }
 }
 

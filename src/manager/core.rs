@@ -20,7 +20,7 @@ use crate::clock;
 use crate::config::{self, Fleet, FleetAgent, KeyRule, Problem};
 use crate::error::{Context, Error, Result};
 use crate::files::{self, DirLock, KeyFile, Stamp};
-use crate::model::{Epoch, Id, Name, Target, Wall};
+use crate::model::{Epoch, Id, Name, Wall, Watched};
 use crate::net::resolve::Resolver;
 use crate::proto::{self, Hello, Role, Side};
 use crate::record::Record;
@@ -338,11 +338,8 @@ impl Core {
     /// Makes `fleet` the one in force: board, links, configurations.
     /// Key files are found from `base`.
     fn apply(self: &Arc<Core>, state: &mut FleetState, fleet: Fleet, base: &Path) -> Result<()> {
-        let per_agent: Vec<(Name, Vec<Target>)> = fleet
-            .agents
-            .iter()
-            .map(|agent| (agent.name.clone(), fleet.targets_for(&agent.name)))
-            .collect();
+        let watched = |agent: &FleetAgent| (agent.name.clone(), fleet.watched_by(&agent.name));
+        let per_agent: Vec<(Name, Vec<Watched>)> = fleet.agents.iter().map(watched).collect();
         let key_file = |agent| match fleet.key_file_of(agent) {
             Some(text) => fleet_file::open_key_file(base, text, &agent.name).map(Some),
             None => Ok(None),
@@ -351,10 +348,10 @@ impl Core {
         let key_files: Vec<_> = fleet.agents.iter().map(key_file).collect::<Result<_>>()?;
         self.board.lock().expect("board").set_fleet(&per_agent);
         self.stop_links_not_in(&fleet, base);
-        let agents = fleet.agents.iter().zip(key_files);
-        for ((agent, key_file), (_, targets)) in agents.zip(&per_agent) {
+        for (agent, key_file) in fleet.agents.iter().zip(key_files) {
             let link = self.link_to(agent, key_file)?;
-            link.want(&config::agent_config_json(targets))?;
+            let targets = fleet.targets_for(&agent.name);
+            link.want(&config::agent_config_json(&targets))?;
         }
         state.fleet = Arc::new(fleet);
         self.bell.ring();
@@ -409,7 +406,7 @@ impl Core {
         let now = clock::wall();
         let mut board = self.board.lock().expect("board");
         for told in &saved.states {
-            board.restore(agent, &told.target, told.ok, told.since);
+            board.restore(agent, &told.target, told.told);
         }
         let Some(id) = saved.id else {
             return Ok(());

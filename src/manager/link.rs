@@ -572,10 +572,9 @@ fn only_reads(key: Option<&Key>) -> bool {
 pub fn announced_of(board: &board::Board, agent: &Name) -> Vec<Announced> {
     let of_agent = board.announced().filter(|(name, ..)| *name == agent);
     of_agent
-        .map(|(_, target, ok, since)| Announced {
+        .map(|(_, target, told)| Announced {
             target: target.clone(),
-            ok,
-            since,
+            told,
         })
         .collect()
 }

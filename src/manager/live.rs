@@ -184,7 +184,7 @@ mod tests {
         };
         let agent: Name = "attic".parse().unwrap();
         let mut board = Board::new();
-        board.set_fleet(&[(agent.clone(), (0..rows).map(target).collect())]);
+        board.set_fleet(&[(agent.clone(), (0..rows).map(|i| target(i).into()).collect())]);
         let connected = true;
         let link = Link {
             connected,

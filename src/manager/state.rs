@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Error, Result};
 use crate::files;
+use crate::health::{Told, Verdict};
 use crate::json::{self, Object, Value};
 use crate::model::{ContentHash, Epoch, Id, Name, Revision, Wall};
 use crate::proto::{self, EpochRange};
@@ -16,12 +17,11 @@ const FILE_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Sessions whose clock offset is kept.
 pub const SESSIONS_MAX: usize = 64;
 
-/// A state last announced.
+/// What was last told of a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Announced {
     pub target: Name,
-    pub ok: bool,
-    pub since: Wall,
+    pub told: Told,
 }
 
 /// How one session's clocks compared.
@@ -159,9 +159,17 @@ impl AgentState {
         o.array("states", |a| {
             for state in &self.states {
                 a.object(|o| {
+                    let told = state.told;
                     o.str("target", state.target.as_str())
-                        .bool("ok", state.ok)
-                        .u64("since", state.since.0);
+                        .bool("ok", told.verdict.answers())
+                        .u64("since", told.since.0);
+                    // Left out where they say nothing: files of before have neither.
+                    if told.verdict == Verdict::Slow {
+                        o.bool("slow", true);
+                    }
+                    if told.flapping {
+                        o.bool("flapping", true);
+                    }
                 });
             }
         });
@@ -208,8 +216,7 @@ fn parse(v: &Value<'_>) -> Option<AgentState> {
         states: list(v, "states", |v| {
             Some(Announced {
                 target: parsed(v, "target")?,
-                ok: v.get("ok")?.bool()?,
-                since: Wall(v.get("since")?.u64()?),
+                told: told(v)?,
             })
         })?,
         sessions: list(v, "sessions", |v| {
@@ -219,6 +226,19 @@ fn parse(v: &Value<'_>) -> Option<AgentState> {
                 offset_ms: parsed(v, "offset_ms")?,
             })
         })?,
+    })
+}
+
+fn told(v: &Value<'_>) -> Option<Told> {
+    let is = |key| v.get(key).and_then(Value::bool).unwrap_or_default();
+    Some(Told {
+        verdict: match v.get("ok")?.bool()? {
+            true if is("slow") => Verdict::Slow,
+            true => Verdict::Up,
+            false => Verdict::Down,
+        },
+        since: Wall(v.get("since")?.u64()?),
+        flapping: is("flapping"),
     })
 }
 
@@ -263,11 +283,20 @@ mod tests {
             rejected: Some("no".into()),
             trouble: "disk".into(),
             mark: Some((Epoch(9), 20)),
-            states: vec![Announced {
+            states: [
+                (Verdict::Down, false),
+                (Verdict::Up, true),
+                (Verdict::Slow, false),
+            ]
+            .map(|(verdict, flapping)| Announced {
                 target: name.clone(),
-                ok: false,
-                since: Wall(6),
-            }],
+                told: Told {
+                    verdict,
+                    since: Wall(6),
+                    flapping,
+                },
+            })
+            .to_vec(),
             sessions: vec![SessionClock {
                 at: Wall(1),
                 epoch: Epoch(9),
@@ -283,5 +312,24 @@ mod tests {
             AgentState::load(dir.path(), &other).unwrap(),
             AgentState::default()
         );
+    }
+
+    #[test]
+    fn states_of_before_there_was_slow_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("agents")).unwrap();
+        let name: Name = "attic".parse().unwrap();
+        let text = r#"{"connected":true,"since":1,"saved":2,"text":"","trouble":"","announced_epochs":[],"states":[{"target":"db","ok":false,"since":3},{"target":"web","ok":true,"since":4}],"sessions":[]}"#;
+        std::fs::write(path(dir.path(), &name), text).unwrap();
+        let states = AgentState::load(dir.path(), &name).unwrap().states;
+        let got: Vec<_> = states
+            .iter()
+            .map(|s| (s.told.verdict, s.told.since, s.told.flapping))
+            .collect();
+        let expected = [
+            (Verdict::Down, Wall(3), false),
+            (Verdict::Up, Wall(4), false),
+        ];
+        assert_eq!(got, expected);
     }
 }

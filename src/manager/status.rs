@@ -22,7 +22,6 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::json::{self, Object};
 use crate::model::{Epoch, Id, Name, Wall};
-use crate::proto::TargetNow;
 
 const PROGRAM: Program = Program {
     name: "tcpmon-manager status",
@@ -46,7 +45,7 @@ const REPLAYED_INTERVALS: u32 = 3;
 /// Something that is there cannot be read.
 pub fn run(data: &Path, fleet: &Fleet, now: Wall) -> Result<Snapshot> {
     let mut board = Board::new();
-    let of_agent = |agent: &Name| (agent.clone(), fleet.targets_for(agent));
+    let of_agent = |agent: &Name| (agent.clone(), fleet.watched_by(agent));
     let rows: Vec<_> = fleet.agents.iter().map(|a| of_agent(&a.name)).collect();
     board.set_fleet(&rows);
     let behind = fill(&mut board, data, fleet, now)?;
@@ -128,7 +127,7 @@ impl AgentOnDisk<'_> {
             board.set_link(self.name, link.clone(), now);
         }
         for told in &self.state.states {
-            board.restore(self.name, &told.target, told.ok, told.since);
+            board.restore(self.name, &told.target, told.told);
         }
         let reached = |(epoch, seq): (Epoch, u64)| last.get(&epoch).is_some_and(|l| *l >= seq);
         let behind = self.state.mark.filter(|mark| !reached(*mark));
@@ -147,9 +146,8 @@ impl AgentOnDisk<'_> {
                 board.record(self.name, epoch, &record, then);
             })?;
         }
-        if let Some((epoch, seq)) = behind {
-            let said = self.said(shift);
-            board.now_message(self.name, epoch, seq, &said, now);
+        if behind.is_some() {
+            board.confirm(self.name, self.state.saved);
         }
         Ok(behind.is_some())
     }
@@ -175,20 +173,6 @@ impl AgentOnDisk<'_> {
         let held = |epoch| last.get(&epoch).copied().unwrap_or(0);
         let ranges = self.state.announced_epochs.iter();
         ranges.map(|r| r.last.saturating_sub(held(r.epoch))).sum()
-    }
-
-    /// The states as of the last save, as the agent's own clock tells time.
-    fn said(&self, shift: i64) -> Vec<TargetNow> {
-        let theirs = |at: Wall| Wall(at.0.saturating_add_signed(shift));
-        let said = self.state.states.iter().map(|told| TargetNow {
-            target: told.target.clone(),
-            ok: told.ok,
-            at: theirs(self.state.saved),
-            us: 0,
-            since: theirs(told.since),
-            failure: None,
-        });
-        said.collect()
     }
 }
 
@@ -253,6 +237,9 @@ fn write_row(o: &mut Object<'_>, row: &Row) {
     maybe(o, "at", row.at.map(|at| at.0));
     maybe(o, "us", row.us);
     maybe_str(o, "why", row.why.map(|why| why.as_str()));
+    let undecided = row.undecided.map(|progress| progress.to_string());
+    maybe_str(o, "undecided", undecided.as_deref());
+    o.bool("flapping", row.flapping);
 }
 
 fn write_agent(o: &mut Object<'_>, agent: &AgentRow) {

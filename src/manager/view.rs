@@ -133,9 +133,15 @@ fn header(s: &Snapshot, columns: usize, colour: Colour) -> Line {
     let count = |n: usize| count_text(n as u64);
     let up = format!("{targets_word}{} up  ", count(s.up));
     line.put(&up, Style::Plain);
+    if s.slow > 0 {
+        line.put(&format!("{} slow  ", count(s.slow)), Style::Yellow);
+    }
     let style = if s.down > 0 { Style::Red } else { Style::Plain };
     line.put(&format!("{} down", count(s.down)), style);
-    line.put(&format!("  of {}", count(s.total)), Style::Plain);
+    // Where it is narrow, the slow ones take its place.
+    if s.slow == 0 || columns >= DATED_MIN {
+        line.put(&format!("  of {}", count(s.total)), Style::Plain);
+    }
     line
 }
 

@@ -95,7 +95,7 @@ impl Follower {
         let per_agent = fleet
             .agents
             .iter()
-            .map(|a| (a.name.clone(), fleet.targets_for(&a.name)));
+            .map(|a| (a.name.clone(), fleet.watched_by(&a.name)));
         let mut board = self.board();
         board.set_fleet(&per_agent.collect::<Vec<_>>());
         status::fill(&mut board, &self.data, fleet, clock::wall()).map(drop)

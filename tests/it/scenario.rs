@@ -201,6 +201,40 @@ fn one_agent_under_two_names_is_refused_loudly() {
 }
 
 #[test]
+fn a_target_is_told_down_after_enough_failures_and_once() {
+    let mut site = Site::new(1);
+    let (_agent, at) = site.agent("local", "127.0.0.1:0");
+    let agents = [format!(r#"{{"name":"local","address":"{at}"}}"#)];
+    site.fleet_of(&agents, r#""interval":"200ms","down_after":4"#, 1);
+    let mut manager = site.serve(&[]);
+    site.grows("local", 3);
+    site.server.kill();
+    manager.stderr.line("t0 down from local: connect to ");
+    let failed = |line: &&String| line.contains("\"ok\":false");
+    let failures = site.stored()["local"].iter().filter(failed).count();
+    assert!(failures >= 4, "{failures}");
+    // A restart does not repeat it, once it is on the disk.
+    until("the state on the disk", || {
+        let state = fs::read_to_string(site.path("manager/agents/local.json")).ok()?;
+        state.contains("\"ok\":false").then_some(())
+    });
+    manager.kill();
+    let mut manager = site.serve(&[]);
+    manager.stderr.line("agent local connected");
+    site.grows("local", 8);
+    let status = site.reading(&["status", "--json"]);
+    assert!(status.contains("\"state\":\"down\""), "{status}");
+    let port = site.ports[0].to_string();
+    let _server =
+        Running::start(program("tcpmon-server").args(["--quiet", "--listen", port.as_str()]));
+    manager.stderr.line("t0 up from local after ");
+    let said = manager.stderr.seen();
+    assert!(!said.contains("t0 down"), "{said}");
+    let status = site.reading(&["status", "--json"]);
+    assert!(status.contains("\"state\":\"up\""), "{status}");
+}
+
+#[test]
 fn a_broken_fleet_file_leaves_what_runs_alone() {
     let site = Site::new(1);
     let (_agent, at) = site.agent("local", "127.0.0.1:0");
@@ -230,7 +264,8 @@ fn the_menu_monitors_from_piped_answers() {
     for answer in ["1", "1", "local", &at.to_string(), ""] {
         menu.send(answer);
     }
-    for answer in ["web", &site.ports[0].to_string(), "200ms", "", "", "", ""] {
+    let port = site.ports[0].to_string();
+    for answer in ["web", &port, "200ms", "", "", "", "", ""] {
         menu.send(answer);
     }
     menu.send(fleet.to_str().unwrap());

@@ -1,21 +1,17 @@
-//! One row of the board: what one agent knows of one target, and how its state
-//! follows from that.
+//! One row of the board: what one agent knows of one target, and its figures.
 //!
-//! A finding is live (the newest there is) or history. Only a live one changes
-//! the state, and only a change from what was last announced is worth telling.
+//! A finding is live (the newest there is) or history. Only live ones feed the target's
+//! health, which says what its state is and what of it is worth telling.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::{RECENT_MAX, State};
-use crate::model::{Name, Sample, Target, Wall, Why};
+use crate::health::{Health, News, Progress, Run, Told};
+use crate::model::{Name, Rules, Sample, Target, Wall, Watched, Why};
 use crate::proto::TargetNow;
 use crate::stats::{Hour, Outcome, Rolling};
 
-/// A state holds for so many intervals after its last result.
-const STALE_INTERVALS: u32 = 3;
-/// And for this long at least, so that short intervals survive a reconnect.
-const STALE_MIN: Duration = Duration::from_secs(2);
 /// How a failure stands in the ring of recent results.
 const FAILED: u32 = u32::MAX;
 
@@ -31,6 +27,10 @@ pub(super) struct Finding {
 }
 
 impl Finding {
+    fn answered_us(&self) -> Option<u64> {
+        self.ok.then_some(self.us)
+    }
+
     pub fn of_sample(sample: &Sample) -> Finding {
         let failure = sample.failure.as_ref();
         Finding {
@@ -54,43 +54,33 @@ impl Finding {
     }
 }
 
-/// The state that people were last told, in the manager's time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Announced {
-    pub ok: bool,
-    pub since: Wall,
-}
-
-/// A difference from what was last announced.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Change {
-    Down { text: String },
-    Up { after: Duration },
-}
-
 #[derive(Debug)]
 pub(super) struct Cell {
     pub agent: Name,
     pub target: Target,
+    pub rules: Rules,
     pub last: Option<Finding>,
-    /// When the state was last confirmed by a live finding.
-    seen: Option<Wall>,
-    announced: Option<Announced>,
+    health: Health,
     hour: Rolling,
     recent: VecDeque<u32>,
 }
 
 impl Cell {
     /// A row that keeps what `old` knew, unless its target now lives elsewhere.
-    pub fn renewed(old: Option<Cell>, agent: Name, target: Target) -> Cell {
+    pub fn renewed(old: Option<Cell>, agent: Name, watched: Watched) -> Cell {
+        let Watched { target, rules } = watched;
         match old {
-            Some(old) if old.target.address == target.address => Cell { target, ..old },
+            Some(old) if old.target.address == target.address => Cell {
+                target,
+                rules,
+                ..old
+            },
             _ => Cell {
                 agent,
                 target,
+                rules,
                 last: None,
-                seen: None,
-                announced: None,
+                health: Health::default(),
                 hour: Rolling::default(),
                 recent: VecDeque::new(),
             },
@@ -110,81 +100,94 @@ impl Cell {
     }
 
     /// A finding that is not the newest. It is shown only while there is no newer one
-    /// (`first`). A contrary one after the announced state began proves that this
-    /// state began later, while nobody watched.
+    /// (`first`), and corrects at most since when the state holds.
     pub fn history(&mut self, finding: Finding, at: Wall, first: bool) {
-        if let (Some(told), Some(seen)) = (&mut self.announced, self.seen) {
-            if told.ok != finding.ok && at > told.since && at <= seen {
-                told.since = at;
-            }
-        }
+        self.health.late(&self.rules, finding.answered_us(), at);
         if first {
             self.last = Some(finding);
         }
     }
 
-    /// The newest finding: its state holds as of `seen` and began at `since`, both in
-    /// the manager's time. Returns what is worth telling.
-    pub fn live(&mut self, finding: Finding, seen: Wall, since: Wall) -> Option<Change> {
-        let (ok, text) = (finding.ok, finding.text.to_string());
+    /// The newest result, of a probe that began at `at` and proves how things are as of
+    /// `seen`, both in the manager's time. Returns what is worth telling.
+    pub fn result(&mut self, finding: Finding, at: Wall, seen: Wall) -> Vec<News> {
+        let run = Run {
+            answered_us: finding.answered_us(),
+            times: 1,
+            since: at,
+            seen,
+        };
         self.last = Some(finding);
-        self.seen = Some(seen);
-        let before = self.announced;
-        match before {
-            Some(told) if told.ok == ok => return None,
-            Some(told) => {
-                let since = since.max(told.since);
-                self.announced = Some(Announced { ok, since });
-            }
-            None => self.announced = Some(Announced { ok, since }),
+        self.health.take(&self.rules, run)
+    }
+
+    /// The newest result as an agent tells it that may have had the same one for a while:
+    /// since `began`, in its own time. It counts for as many results as fit in between,
+    /// less those that are known. `ours` turns the agent's time into the manager's.
+    pub fn now(&mut self, finding: Finding, began: Wall, ours: impl Fn(Wall) -> Wall) -> Vec<News> {
+        let seen = ours(finding.at);
+        let live = self.health.seen().is_some();
+        let known = self.last.as_ref().filter(|_| live);
+        if known.is_some_and(|known| known.at == finding.at && known.ok == finding.ok) {
+            self.health.confirm(seen);
+            return Vec::new();
         }
-        match before {
-            _ if !ok => Some(Change::Down { text }),
-            Some(told) => {
-                let ms = since.0.saturating_sub(told.since.0);
-                let after = Duration::from_millis(ms);
-                Some(Change::Up { after })
-            }
-            None => None,
+        let known = known.filter(|k| k.ok == finding.ok && (began..finding.at).contains(&k.at));
+        let (from, before, since) = match known {
+            Some(known) => (known.at, 0, finding.at),
+            None => (began, 1, began),
+        };
+        let more = fitting(finding.at.0.saturating_sub(from.0), self.target.interval);
+        let run = Run {
+            answered_us: finding.answered_us(),
+            times: more.saturating_add(before).max(1),
+            since: ours(since),
+            seen,
+        };
+        self.last = Some(finding);
+        self.health.take(&self.rules, run)
+    }
+
+    /// What was told before a restart still held at `seen`.
+    pub fn confirm(&mut self, seen: Wall) {
+        if self.health.told().is_some() {
+            self.health.confirm(seen);
         }
     }
 
-    /// Takes back what was announced before a restart.
-    pub fn restore(&mut self, ok: bool, since: Wall) {
-        self.announced = Some(Announced { ok, since });
-        self.seen = None;
+    /// Takes back what was told before a restart.
+    pub fn restore(&mut self, told: Told) {
+        self.health.restore(told);
     }
 
-    pub fn announced(&self) -> Option<Announced> {
-        self.announced
+    pub fn told(&self) -> Option<Told> {
+        self.health.told()
     }
 
     /// The state now, given since when the agent's link is away.
     pub fn state(&self, away_since: Option<Wall>, now: Wall) -> State {
-        let (Some(seen), Some(told)) = (self.seen, self.announced) else {
-            let anything = self.last.is_some() || self.announced.is_some();
-            return if anything {
-                State::Stale
-            } else {
-                State::Unknown
-            };
-        };
-        let holds = (self.target.interval * STALE_INTERVALS).max(STALE_MIN);
-        let old = |at: Wall| u128::from(now.0.saturating_sub(at.0)) > holds.as_millis();
-        match told.ok {
-            _ if old(seen) || away_since.is_some_and(old) => State::Stale,
-            true => State::Up,
-            false => State::Down,
-        }
+        self.health.state(self.target.interval, away_since, now)
     }
 
     /// When `state` began: for a stale row, when it was last heard of.
     pub fn since(&self, state: State) -> Option<Wall> {
+        let seen = self.health.seen();
         match state {
-            State::Stale => self.seen.or(self.last.as_ref().map(|l| l.at)),
+            State::Stale => seen.or(self.last.as_ref().map(|l| l.at)),
             State::Unknown => None,
-            _ => self.announced.map(|told| told.since),
+            _ => self.health.since(),
         }
+    }
+
+    /// Whether it changes too often to be relied on; of a stale row nobody knows.
+    pub fn flapping(&self, state: State) -> bool {
+        state != State::Stale && self.health.flapping()
+    }
+
+    /// How far results have come that say other than `state`.
+    pub fn undecided(&self, state: State) -> Option<Progress> {
+        let progress = self.health.undecided(&self.rules);
+        progress.filter(|_| state != State::Stale)
     }
 
     pub fn hour(&self, now: Wall) -> Hour {
@@ -199,4 +202,11 @@ impl Cell {
         };
         self.recent.iter().map(outcome).collect()
     }
+}
+
+/// How many intervals fit into so many milliseconds; a grid's ticks are a little off.
+fn fitting(ms: u64, interval: Duration) -> u32 {
+    let interval_ms = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
+    let fits = ms.saturating_add(interval_ms / 2) / interval_ms.max(1);
+    u32::try_from(fits).unwrap_or(u32::MAX)
 }

@@ -105,7 +105,7 @@ pub(super) fn stories(
     out
 }
 
-fn with_cause(what: String, cause: &str) -> String {
+pub(super) fn with_cause(what: String, cause: &str) -> String {
     match cause {
         "" => what,
         cause => format!("{what}: {cause}"),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::cell::Cell;
 use super::{Agent, Board, Event, Link, State};
+use crate::health::Progress;
 use crate::model::{Name, Wall, Why};
 use crate::stats::Outcome;
 use crate::units::HostPort;
@@ -20,6 +21,10 @@ pub struct Row {
     pub state: State,
     /// When the state began; for a stale row, when it was last heard of. The manager's time.
     pub since: Option<Wall>,
+    /// How far the latest results have come that say otherwise.
+    pub undecided: Option<Progress>,
+    /// It changes so often that the state is not to be relied on.
+    pub flapping: bool,
     /// When the latest probe started, in the agent's time.
     pub at: Option<Wall>,
     /// How long it took, answered or not.
@@ -57,7 +62,7 @@ pub struct Widest {
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     pub now: Wall,
-    /// Down first, then stale, unknown and up; by target and agent within.
+    /// Down first, then slow and flapping, stale, unknown and up; by target and agent within.
     pub rows: Vec<Row>,
     /// Which row of all the first one here is.
     pub first: usize,
@@ -69,6 +74,7 @@ pub struct Snapshot {
     /// Oldest first.
     pub events: Vec<Arc<Event>>,
     pub up: usize,
+    pub slow: usize,
     pub down: usize,
     pub total: usize,
 }
@@ -83,25 +89,28 @@ pub struct TargetRow<'a> {
     pub since: Option<Wall>,
     /// The latest of the agents that agree.
     pub last_us: Option<u64>,
+    /// Why that one failed; `None` where the target answers.
     pub why: Option<Why>,
     pub text: &'a str,
     pub agents: Vec<&'a Row>,
 }
 
-/// Down when more than half of the agents that know say so, else up when one knows,
-/// else stale when one knew, else unknown.
+/// Down when more than half of the agents that know say so, else slow when more than half
+/// of those it answers say so, else up when one knows, else stale when one knew, else unknown.
 pub(super) fn verdict(states: impl Iterator<Item = State>) -> State {
-    let (mut up, mut down, mut stale) = (0, 0, 0);
+    let (mut up, mut slow, mut down, mut stale) = (0, 0, 0, 0);
     for state in states {
         match state {
             State::Down => down += 1,
-            State::Up | State::Slow => up += 1,
+            State::Up => up += 1,
+            State::Slow => slow += 1,
             State::Stale => stale += 1,
             State::Unknown => {}
         }
     }
-    match (down, up, stale) {
-        _ if down > up => State::Down,
+    match (down, up + slow, stale) {
+        _ if down > up + slow => State::Down,
+        _ if slow > up => State::Slow,
         (0, 0, 0) => State::Unknown,
         (0, 0, _) => State::Stale,
         _ => State::Up,
@@ -129,7 +138,10 @@ impl Board {
         let states: Vec<State> = self.cells.iter().map(|c| self.state(c, now)).collect();
         let mut order: Vec<usize> = (0..states.len()).collect();
         // Stable, and the cells are sorted by name.
-        order.sort_by_key(|&i| states[i]);
+        order.sort_by_key(|&i| match self.cells[i].flapping(states[i]) {
+            true => states[i].min(State::Slow),
+            false => states[i],
+        });
         let rows = order.iter().skip(first).take(count);
         let verdicts = self.verdicts(&states);
         let count_of = |state| verdicts.iter().filter(|v| **v == state).count();
@@ -142,6 +154,7 @@ impl Board {
             agents: self.names.iter().map(|n| self.agent_row(n)).collect(),
             events: self.events.iter().cloned().collect(),
             up: count_of(State::Up),
+            slow: count_of(State::Slow),
             down: count_of(State::Down),
             total: verdicts.len(),
         }
@@ -183,6 +196,8 @@ fn row(cell: &Cell, state: State, now: Wall) -> Row {
         interval: cell.target.interval,
         state,
         since: cell.since(state),
+        undecided: cell.undecided(state),
+        flapping: cell.flapping(state),
         at: last.map(|l| l.at),
         us: last.map(|l| l.us),
         why: last.and_then(|l| l.why),
@@ -215,14 +230,16 @@ fn target_row<'a>(rows: &[&'a Row]) -> TargetRow<'a> {
     let state = verdict(rows.iter().map(|r| r.state));
     let agree = rows.iter().filter(|r| r.state == state);
     let last = agree.clone().max_by_key(|r| r.at);
+    // One failure is no reason for an answering target's state.
+    let cause = last.filter(|_| !matches!(state, State::Up | State::Slow));
     TargetRow {
         name: &rows[0].target,
         address: &rows[0].address,
         state,
         since: agree.filter_map(|r| r.since).max(),
         last_us: last.and_then(|r| r.us),
-        why: last.and_then(|r| r.why),
-        text: last.map(|r| &*r.text).unwrap_or_default(),
+        why: cause.and_then(|r| r.why),
+        text: cause.map(|r| &*r.text).unwrap_or_default(),
         agents: rows.to_vec(),
     }
 }

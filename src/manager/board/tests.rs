@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::snapshot::verdict;
 use super::*;
-use crate::model::{Failure, Sample, Why};
+use crate::health::Progress;
+use crate::model::{Failure, Rules, Sample, Target, Why};
 
 const REFUSED: &str = "connect to 10.0.0.7:443: refused";
 const E1: Epoch = Epoch(1);
@@ -18,8 +19,9 @@ fn at(second: u64) -> Wall {
     Wall(1_000_000_000 + second * 1000)
 }
 
-fn target(name_text: &str, address: &str) -> Target {
-    Target {
+/// Probed every 10 s; down after 3 failures, up after 2 answers, slow over 200 ms.
+fn target(name_text: &str, address: &str) -> Watched {
+    let target = Target {
         name: name(name_text),
         address: address.parse().unwrap(),
         interval: Duration::from_secs(10),
@@ -28,7 +30,12 @@ fn target(name_text: &str, address: &str) -> Target {
         family: Default::default(),
         want: Default::default(),
         script: Default::default(),
-    }
+    };
+    let rules = Rules {
+        slow: Some(Duration::from_millis(200)),
+        ..Rules::default()
+    };
+    Watched { target, rules }
 }
 
 fn result(seq: u64, second: u64, target: &str, ok: bool) -> Record {
@@ -96,6 +103,19 @@ impl Board {
         self.record(&name("attic"), epoch, &record, now);
     }
 
+    /// Results of `web`, one every ten seconds from second `from` on: `+` answers, `~` does
+    /// slowly, `x` fails. Their numbers follow 10.
+    fn play(&mut self, from: u64, results: &str) {
+        for (i, letter) in (0..).zip(results.chars()) {
+            let second = from + 10 * i;
+            let mut record = result(11 + second / 10, second, "web", letter != 'x');
+            if let (Body::Result(sample), '~') = (&mut record.body, letter) {
+                sample.us = 312_000;
+            }
+            self.take(E1, record);
+        }
+    }
+
     fn texts(&self) -> Vec<String> {
         let events = self.drain_events(0);
         let target_events = events.iter().filter(|e| e.target.is_some());
@@ -115,10 +135,14 @@ fn a_change_is_told_once_with_its_reason_and_how_long_it_was_down() {
         (11, 10, true),
         (12, 20, false),
         (13, 30, false),
-        (14, 740, true),
-        (15, 750, true),
+        (14, 40, false),
+        (15, 740, true),
+        (16, 750, true),
     ] {
         b.take(E1, result(seq, second, "web", ok));
+        let told = [(40, 1), (740, 1), (750, 2)].iter().rev();
+        let told = told.clone().find(|(from, _)| second >= *from);
+        assert_eq!(b.texts().len(), told.map_or(0, |(_, told)| *told));
     }
     assert_eq!(
         b.texts(),
@@ -129,23 +153,24 @@ fn a_change_is_told_once_with_its_reason_and_how_long_it_was_down() {
     );
     let row = b.one(755);
     assert_eq!((row.state, row.since), (State::Up, Some(at(740))));
-    assert_eq!((row.us, row.why), (Some(1_015), None));
-    assert_eq!(row.loss, Some(0.4));
-    assert_eq!(row.recent.len(), 5);
+    assert_eq!((row.us, row.why), (Some(1_016), None));
+    assert_eq!(row.loss, Some(0.5));
+    assert_eq!(row.recent.len(), 6);
     assert_eq!(row.recent[1], Outcome::Failed);
-    assert_eq!(row.recent[4], Outcome::Answered(1_015));
+    assert_eq!(row.recent[5], Outcome::Answered(1_016));
 }
 
 #[test]
 fn only_a_first_sight_of_down_is_an_event() {
     for (ok, events) in [(true, 0), (false, 1)] {
         let mut b = board();
-        b.take(E1, result(11, 5, "web", ok));
+        b.play(1, if ok { "+++" } else { "xxx" });
         assert_eq!(b.texts().len(), events);
+        assert_eq!(b.one(21).since, Some(at(1)));
         let mut b = board();
-        b.now_message(&name("attic"), E1, 10, &[entry("web", ok, 5, 1)], at(6));
+        b.now_message(&name("attic"), E1, 10, &[entry("web", ok, 21, 1)], at(22));
         assert_eq!(b.texts().len(), events);
-        assert_eq!(b.one(6).since, Some(at(1)));
+        assert_eq!(b.one(22).since, Some(at(1)));
     }
 }
 
@@ -206,6 +231,7 @@ fn now_moves_the_mark_and_tells_the_difference() {
     );
     assert_eq!(b.texts().len(), 1);
     b.take(E2, result(43, 900, "web", true));
+    b.take(E2, result(44, 910, "web", true));
     assert_eq!(b.texts()[1], "web up from attic after 10m");
 }
 
@@ -221,7 +247,13 @@ fn catching_up_corrects_since_when_the_state_holds() {
         at(901),
     );
     assert_eq!(b.one(902).since, Some(at(10)));
-    b.take(E1, result(50, 500, "web", false));
+    // Too few to have been an outage, then enough.
+    for (seq, second) in [(30, 300), (31, 310), (48, 480), (49, 490), (50, 500)] {
+        let ok = seq == 31;
+        b.take(E1, result(seq, second, "web", ok));
+        let since = if second < 500 { 10 } else { 500 };
+        assert_eq!(b.one(902).since, Some(at(since)), "{second}");
+    }
     b.take(E1, result(40, 400, "web", false));
     let row = b.one(902);
     assert_eq!((row.state, row.since), (State::Up, Some(at(500))));
@@ -231,20 +263,27 @@ fn catching_up_corrects_since_when_the_state_holds() {
 #[test]
 fn announced_states_survive_a_restart() {
     let mut b = board();
-    b.take(E1, result(11, 10, "web", false));
+    b.play(10, "xxx");
     let kept: Vec<_> = b
         .announced()
-        .map(|(a, t, ok, since)| (a.clone(), t.clone(), ok, since))
+        .map(|(a, t, told)| (a.clone(), t.clone(), told))
         .collect();
-    assert_eq!(kept, [(name("attic"), name("web"), false, at(10))]);
-    for (ok, state, events) in [
-        (false, State::Down, vec![]),
-        (true, State::Up, vec!["web up from attic after 5m"]),
+    let told = Told {
+        verdict: Verdict::Down,
+        since: at(10),
+        flapping: false,
+    };
+    assert_eq!(kept, [(name("attic"), name("web"), told)]);
+    // Whether it answers, since when, and what follows.
+    for (ok, since, state, events) in [
+        (false, 310, State::Down, vec![]),
+        (true, 310, State::Down, vec![]),
+        (true, 300, State::Up, vec!["web up from attic after 4m"]),
     ] {
         let mut b = Board::new();
         b.set_fleet(&[(name("attic"), vec![target("web", "10.0.0.7:443")])]);
-        for (agent, target, ok, since) in &kept {
-            b.restore(agent, target, *ok, *since);
+        for (agent, target, told) in &kept {
+            b.restore(agent, target, *told);
         }
         let row = b.one(300);
         assert_eq!((row.state, row.since), (State::Stale, None));
@@ -252,7 +291,7 @@ fn announced_states_survive_a_restart() {
             &name("attic"),
             E1,
             20,
-            &[entry("web", ok, 310, 310)],
+            &[entry("web", ok, 310, since)],
             at(311),
         );
         assert_eq!(b.texts(), events);
@@ -303,10 +342,8 @@ fn a_clock_that_is_off_is_corrected() {
 fn a_fleet_change_keeps_unchanged_rows() {
     let mut b = board();
     b.take(E1, result(11, 10, "web", true));
-    let slower = Target {
-        interval: Duration::from_secs(60),
-        ..target("web", "10.0.0.7:443")
-    };
+    let mut slower = target("web", "10.0.0.7:443");
+    slower.target.interval = Duration::from_secs(60);
     let fleet = [
         (name("cellar"), vec![target("db", "10.0.0.8:5432")]),
         (name("attic"), vec![slower, target("db", "10.0.0.8:5432")]),
@@ -330,7 +367,9 @@ fn a_fleet_change_keeps_unchanged_rows() {
     let agents: Vec<_> = s.agents.iter().map(|a| a.name.as_str()).collect();
     assert_eq!(agents, ["cellar", "attic"]);
     // The link and the mark stay with the agent.
-    b.take(E1, result(12, 55, "db", false));
+    for (seq, second) in [(12, 55), (13, 65), (14, 75)] {
+        b.take(E1, result(seq, second, "db", false));
+    }
     assert_eq!(b.texts().len(), 1);
     // A target that moved is a new one.
     b.set_fleet(&[(name("attic"), vec![target("web", "10.0.0.9:443")])]);
@@ -383,7 +422,8 @@ fn links_tell_of_changes_and_not_of_each_try() {
 fn events_are_numbered_bounded_and_drained_once() {
     let mut b = board();
     for seq in 11..11 + EVENTS_MAX as u64 + 50 {
-        b.take(E1, result(seq, seq, "web", seq % 2 == 0));
+        b.take(E1, result(seq, seq, "web", true));
+        b.note(format!("note {seq}"), at(seq));
     }
     let events = b.drain_events(0);
     assert_eq!(events.len(), EVENTS_MAX);
@@ -400,10 +440,16 @@ fn rows_are_listed_worst_first_and_in_pages() {
     let targets = ["a", "b", "c", "d", "e"].map(|n| target(n, "10.0.0.7:443"));
     b.set_fleet(&[(name("attic"), targets.to_vec())]);
     b.set_link(&name("attic"), linked(0), at(0));
-    b.restore(&name("attic"), &name("b"), true, at(1));
+    let told = Told {
+        verdict: Verdict::Up,
+        since: at(1),
+        flapping: false,
+    };
+    b.restore(&name("attic"), &name("b"), told);
     b.now_begin(&name("attic"), E1, 0);
-    for (seq, (target, ok)) in (1..).zip([("a", true), ("d", false), ("e", false)]) {
-        b.take(E1, result(seq, 5, target, ok));
+    let results = "adedede".chars().map(String::from);
+    for (seq, target) in (1..).zip(results) {
+        b.take(E1, result(seq, 5, &target, target == "a"));
     }
     let names = |s: &Snapshot| -> String { s.rows.iter().map(|r| r.target.as_str()).collect() };
     assert_eq!(names(&b.snapshot(at(6))), "debca");
@@ -416,7 +462,7 @@ fn rows_are_listed_worst_first_and_in_pages() {
 }
 
 #[test]
-fn a_target_is_down_when_most_of_those_who_know_say_so() {
+fn a_target_is_what_most_of_those_who_know_say() {
     use State::*;
     for (states, expected) in [
         (&[][..], Unknown),
@@ -424,6 +470,11 @@ fn a_target_is_down_when_most_of_those_who_know_say_so() {
         (&[Unknown, Stale], Stale),
         (&[Up, Stale, Stale], Up),
         (&[Up, Down], Up),
+        (&[Up, Slow], Up),
+        (&[Up, Slow, Slow], Slow),
+        (&[Slow, Down], Slow),
+        (&[Slow, Up, Down, Down], Up),
+        (&[Slow, Down, Down], Down),
         (&[Up, Down, Down], Down),
         (&[Down, Stale, Unknown], Down),
     ] {
@@ -438,10 +489,10 @@ fn a_target_s_row_speaks_for_those_who_agree() {
     let agents = ["a", "b", "c"].map(name);
     b.set_fleet(&agents.clone().map(|a| (a, web())));
     for (agent, ok, second) in [(0, false, 10), (1, false, 12), (2, true, 15)] {
-        let entries = [entry("web", ok, second, second)];
-        b.now_message(&agents[agent], E1, 1, &entries, at(second));
+        let entries = [entry("web", ok, second + 30, second)];
+        b.now_message(&agents[agent], E1, 1, &entries, at(second + 30));
     }
-    let snapshot = b.snapshot(at(16));
+    let snapshot = b.snapshot(at(46));
     let targets = snapshot.targets();
     assert_eq!(targets.len(), 1);
     let t = &targets[0];
@@ -450,4 +501,130 @@ fn a_target_s_row_speaks_for_those_who_agree() {
         (t.why, t.text, t.agents.len()),
         (Some(Why::Refused), REFUSED, 3)
     );
+}
+
+#[test]
+fn what_may_change_a_state_is_shown_with_it() {
+    let progress = |have, need| Some(Progress { have, need });
+    let mut b = board();
+    for (second, results, state, undecided) in [
+        (10, "x", State::Unknown, progress(1, 3)),
+        (20, "+", State::Up, None),
+        (30, "xx", State::Up, progress(2, 3)),
+        (50, "x", State::Down, None),
+        (60, "+", State::Down, progress(1, 2)),
+        (70, "+", State::Up, None),
+        (80, "~", State::Up, progress(1, 2)),
+        (90, "~", State::Slow, None),
+    ] {
+        b.play(second, results);
+        let row = b.one(second + 15);
+        assert_eq!((row.state, row.undecided), (state, undecided), "{second}");
+    }
+    b.play(100, "x");
+    assert_eq!(b.one(131).state, State::Stale);
+    assert_eq!(b.one(131).undecided, None);
+}
+
+#[test]
+fn slow_is_told_with_how_long_it_took() {
+    let mut b = board();
+    b.play(10, "+~~~++xxx~~");
+    assert_eq!(
+        b.texts(),
+        [
+            "web slow from attic: 312ms, over 200ms",
+            "web up from attic after 30s slow",
+            "web down from attic: connect to 10.0.0.7:443: refused",
+            "web slow from attic: 312ms, over 200ms, after 30s down",
+        ]
+    );
+    let s = b.snapshot(at(120));
+    assert_eq!((s.up, s.slow, s.down, s.total), (0, 1, 0, 1));
+}
+
+#[test]
+fn a_flapping_target_is_told_once() {
+    let mut b = board();
+    b.play(10, "+x+x+x+x+x+x+x+x");
+    let flapping = "web flapping from attic: 34% of its latest results were changes";
+    assert_eq!(b.texts(), [flapping]);
+    let row = b.one(170);
+    assert_eq!((row.state, row.flapping), (State::Up, true));
+    b.play(170, "xx");
+    // It is down by now, and not a word.
+    let row = b.one(190);
+    assert_eq!((row.state, row.flapping), (State::Down, true));
+    assert!(!b.one(9_999).flapping);
+    assert_eq!(b.texts().len(), 1);
+    b.play(190, "xxxxxxxxxxxxx");
+    assert_eq!(
+        b.texts()[1..],
+        [
+            "web steady again from attic",
+            "web down from attic: connect to 10.0.0.7:443: refused"
+        ]
+    );
+    let row = b.one(320);
+    assert_eq!((row.state, row.since), (State::Down, Some(at(160))));
+}
+
+#[test]
+fn a_flapping_row_is_listed_with_the_slow_ones() {
+    let mut b = Board::new();
+    let targets = ["a", "web"].map(|n| target(n, "10.0.0.7:443"));
+    b.set_fleet(&[(name("attic"), targets.to_vec())]);
+    b.now_begin(&name("attic"), E1, 0);
+    b.take(E1, result(1, 1, "a", true));
+    b.play(10, "+x+x+x+x+x+");
+    let rows = b.snapshot(at(111)).rows;
+    assert_eq!((rows[0].target.as_str(), rows[0].flapping), ("web", true));
+}
+
+#[test]
+fn a_now_message_counts_what_is_new_in_it() {
+    // What was live at which second (results every ten), then the entry's last probe and
+    // since when it is so; the failures counted.
+    for (live, last, since, failures) in [
+        ("+", 20, 20, 1),
+        ("+", 30, 20, 2),
+        ("+", 34, 20, 2),
+        ("+", 40, 20, 3),
+        // The same result again, a later one of the same run, and one a run later.
+        ("+x", 20, 20, 1),
+        ("+x", 30, 20, 2),
+        ("+x", 41, 20, 3),
+        ("+x", 60, 60, 2),
+        ("+xx", 40, 20, 3),
+    ] {
+        let mut b = board();
+        b.play(10, live);
+        let seq = 11 + last / 10;
+        let entries = [entry("web", false, last, since)];
+        b.now_message(&name("attic"), E1, seq, &entries, at(last + 1));
+        let row = b.one(last + 1);
+        let have = row.undecided.map_or(3, |p| p.have);
+        assert_eq!(have, failures, "{live} {last} {since}");
+        assert_eq!(row.state == State::Down, failures == 3);
+        assert_eq!(b.texts().len(), usize::from(failures == 3));
+    }
+}
+
+#[test]
+fn replayed_failures_never_decide() {
+    let mut b = board();
+    b.play(10, "+");
+    b.now_message(
+        &name("attic"),
+        E1,
+        90,
+        &[entry("web", true, 900, 10)],
+        at(901),
+    );
+    b.play(20, "xxxxxxxxxxxxxxxxxxxx");
+    assert_eq!(b.one(902).state, State::Up);
+    assert_eq!(b.one(902).undecided, None);
+    b.take(E1, result(91, 910, "web", false));
+    assert_eq!(b.one(911).undecided, Some(Progress { have: 1, need: 3 }));
+    assert_eq!(b.texts(), [""; 0]);
 }

@@ -6,20 +6,21 @@
 
 use std::time::Duration;
 
-use super::ask::{Answer, Talk};
+use super::ask::{Answer, Reply, Talk};
 use super::tables::list;
 use crate::config::{
     Defaults, Fleet, FleetAgent, FleetTarget, INTERVAL_DEFAULT, KeyRule, RETRIES_DEFAULT,
-    TIMEOUT_DEFAULT, check_interval, check_key_file, check_retries, check_timeout, key_needed,
+    TIMEOUT_DEFAULT, check_down_after, check_interval, check_key_file, check_retries, check_slow,
+    check_timeout, check_up_after, key_needed,
 };
-use crate::model::Name;
+use crate::model::{DownAfter, Name, Rules};
 use crate::units::{HostPort, duration_text};
 
 /// Where an agent listens unless told otherwise.
 const AGENT_ADDRESS: &str = "127.0.0.1:65432";
 /// The answer that stands for the address of an agent that dials in: no address is without a port.
 const DIALS_IN: &str = "in";
-/// The answer that says there is no key file.
+/// The answer that says there is no key file, or no limit.
 const NONE: &str = "none";
 /// The answer that leaves a value to the defaults.
 const DEFAULT: &str = "default";
@@ -78,6 +79,9 @@ pub(super) fn target(
         interval: None,
         timeout: None,
         retries: None,
+        slow: None,
+        down_after: None,
+        up_after: None,
         agents: old.and_then(|t| t.agents.clone()),
     };
     let usual = fleet.resolved(&new);
@@ -90,6 +94,14 @@ pub(super) fn target(
     if !fleet.agents.is_empty() {
         new.agents = agents(talk, fleet, new.agents)?;
     }
+    let own = old.map(|t| Own {
+        slow: t.slow,
+        down_after: t.down_after,
+        up_after: t.up_after,
+    });
+    let usual = fleet.rules_of(&new);
+    let own = more(talk, own.unwrap_or_default(), usual)?;
+    (new.slow, new.down_after, new.up_after) = (own.slow, own.down_after, own.up_after);
     Ok(Some(new))
 }
 
@@ -97,11 +109,78 @@ pub(super) fn target(
 pub(super) fn defaults(talk: &mut Talk<'_>, old: &Defaults) -> Answer<Defaults> {
     let own = interval(talk, old.interval, INTERVAL_DEFAULT)?;
     let every = own.unwrap_or(INTERVAL_DEFAULT);
+    let timeout = timeout(talk, old.timeout, TIMEOUT_DEFAULT.min(every), every)?;
+    let retries = retries(talk, old.retries, RETRIES_DEFAULT)?;
+    let key_file = key_file(talk, old.key_file.clone(), None, None)?;
+    let rules = Own {
+        slow: old.slow,
+        down_after: old.down_after,
+        up_after: old.up_after,
+    };
+    let rules = more(talk, rules, Rules::default())?;
     Ok(Defaults {
         interval: own,
-        timeout: timeout(talk, old.timeout, TIMEOUT_DEFAULT.min(every), every)?,
-        retries: retries(talk, old.retries, RETRIES_DEFAULT)?,
-        key_file: key_file(talk, old.key_file.clone(), None, None)?,
+        timeout,
+        retries,
+        slow: rules.slow,
+        down_after: rules.down_after,
+        up_after: rules.up_after,
+        key_file,
+    })
+}
+
+/// What a target, or the defaults, say themselves about how results become a state.
+#[derive(Debug, Clone, Copy, Default)]
+struct Own {
+    slow: Option<Duration>,
+    down_after: Option<DownAfter>,
+    up_after: Option<u32>,
+}
+
+/// Asks for what few need to change, if that is wanted.
+fn more(talk: &mut Talk<'_>, own: Own, usual: Rules) -> Answer<Own> {
+    if talk.confirm("More settings?", Reply::No)? == Reply::No {
+        return Ok(own);
+    }
+    let show = |n: u32| n.to_string();
+    let down_after = (own.down_after, usual.down_after);
+    let shown = |after: DownAfter| after.to_string();
+    Ok(Own {
+        slow: slow(talk, own.slow, usual.slow)?,
+        down_after: setting(
+            talk,
+            "Failures until it is down",
+            down_after,
+            shown,
+            check_down_after,
+        )?,
+        up_after: setting(
+            talk,
+            "Answers until it is up",
+            (own.up_after, usual.up_after),
+            show,
+            check_up_after,
+        )?,
+    })
+}
+
+fn slow(
+    talk: &mut Talk<'_>,
+    own: Option<Duration>,
+    usual: Option<Duration>,
+) -> Answer<Option<Duration>> {
+    let label = "Slow when over";
+    if let Some(usual) = usual {
+        return setting(talk, label, (own, usual), duration_text, check_slow);
+    }
+    let prompt = match own {
+        Some(_) => format!("{label}, or {NONE}"),
+        None => label.to_string(),
+    };
+    let shown = own.map_or_else(|| NONE.to_string(), duration_text);
+    talk.ask(&prompt, Some((shown, own)), |text| match text {
+        NONE => Ok(None),
+        _ => check_slow(text).map(Some),
     })
 }
 

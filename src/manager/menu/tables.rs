@@ -174,8 +174,12 @@ pub(super) fn summary(fleet: &Fleet, path: Option<&Path>, s: &Snapshot, unsaved:
         || "a configuration without a file".to_string(),
         |path| path.display().to_string(),
     );
+    let slow = match s.slow {
+        0 => String::new(),
+        slow => format!("{slow} slow, "),
+    };
     format!(
-        "{name}{unsaved}: {} ({} connected), {} ({} up, {} down)",
+        "{name}{unsaved}: {} ({} connected), {} ({} up, {slow}{} down)",
         counted(fleet.agents.len(), "agent"),
         s.connected(),
         counted(fleet.targets.len(), "target"),

@@ -35,7 +35,7 @@ impl Fake {
     fn put(&self, fleet: Fleet) {
         let mut state = self.state.lock().unwrap();
         state.revision += 1;
-        let targets = |name: &Name| (name.clone(), fleet.targets_for(name));
+        let targets = |name: &Name| (name.clone(), fleet.watched_by(name));
         let lists: Vec<_> = fleet.agents.iter().map(|a| targets(&a.name)).collect();
         let mut board = self.board.lock().unwrap();
         board.set_fleet(&lists);

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::{KeyRule, parse_fleet};
+use crate::health::{Told, Verdict};
 use crate::manager::board::State;
 use crate::manager::replay::tests::made::{
     self, NOW, ONE_SEGMENT, Writing, ago, announced, called, epoch, name, result, save,
@@ -51,10 +52,14 @@ fn state(mark: u64) -> AgentState {
 }
 
 fn told(target: &str, ok: bool, seconds: u64) -> Announced {
+    let verdict = if ok { Verdict::Up } else { Verdict::Down };
     Announced {
         target: name(target),
-        ok,
-        since: ago(seconds * S),
+        told: Told {
+            verdict,
+            since: ago(seconds * S),
+            flapping: false,
+        },
     }
 }
 
@@ -98,10 +103,18 @@ fn what_a_running_manager_knows_is_told() {
 #[test]
 fn a_change_after_the_last_save_counts() {
     let data = tempfile::tempdir().unwrap();
-    history(data.path()).put(ago(S), result("web", ago(S), false));
+    let mut h = history(data.path());
     save(data.path(), "attic", &state(4));
-    let s = run(data.path(), &fleet(), NOW).unwrap();
-    assert_eq!(seen(&s, "web"), (State::Down, Some(1), Some(1_000)));
+    // The third failure in a row decides, and it is so since the first.
+    for (seconds, expected) in [
+        (3, (State::Up, Some(86_400), Some(1_000))),
+        (2, (State::Up, Some(86_400), Some(1_000))),
+        (1, (State::Down, Some(3), Some(1_000))),
+    ] {
+        h.put(ago(seconds * S), result("web", ago(seconds * S), false));
+        let s = run(data.path(), &fleet(), NOW).unwrap();
+        assert_eq!(seen(&s, "web"), expected);
+    }
 }
 
 #[test]
@@ -109,7 +122,9 @@ fn so_does_a_run_that_began_since() {
     let data = tempfile::tempdir().unwrap();
     history(data.path());
     let mut next = epoch(data.path(), ID, 2, Epoch(0xf), ONE_SEGMENT);
-    next.put(ago(2 * S), result("web", ago(2 * S), false));
+    for seconds in [2, 1, 0] {
+        next.put(ago(seconds * S), result("web", ago(seconds * S), false));
+    }
     save(data.path(), "attic", &state(4));
     let s = run(data.path(), &fleet(), NOW).unwrap();
     assert_eq!(seen(&s, "web"), (State::Down, Some(2), Some(1_000)));
@@ -129,6 +144,18 @@ fn a_backlog_does_not_hide_the_present() {
     assert_eq!(seen(&s, "web"), (State::Up, Some(86_400), None));
     assert_eq!(seen(&s, "db"), (State::Down, Some(85), None));
     assert_eq!(s.agents[0].link.as_ref().unwrap().to_fetch, 5_000);
+    // As it was then: slow, and flapping, with nothing known of how slow.
+    saved.states[1].told.verdict = Verdict::Slow;
+    saved.states[0].told.flapping = true;
+    save(data.path(), "attic", &saved);
+    let s = run(data.path(), &fleet(), NOW).unwrap();
+    assert_eq!(seen(&s, "web"), (State::Slow, Some(86_400), None));
+    let flapping = s.rows.iter().map(|r| (r.target.as_str(), r.flapping));
+    assert_eq!(
+        flapping.collect::<Vec<_>>(),
+        [("db", true), ("web", false), ("web", false)]
+    );
+    saved.states = state(4).states;
     // Nor does one of runs before.
     saved.mark = Some((Epoch(0xf), 3));
     save(data.path(), "attic", &saved);
@@ -197,6 +224,31 @@ fn the_status_reads_well() {
     let s = run(data.path(), &fleet(), NOW).unwrap();
     made::golden("status.txt", &plain_table(&s));
     made::golden("status.json", &json(&s));
+}
+
+/// A target that is slow, one that flaps, and one that failed twice.
+#[test]
+fn doubts_are_told_with_the_status() {
+    let data = tempfile::tempdir().unwrap();
+    called(data.path(), ID, "attic");
+    let mut h = epoch(data.path(), ID, 1, E, ONE_SEGMENT);
+    for i in 0..12 {
+        let at = ago((120 - 10 * i) * S);
+        h.put(at, result("db", at, i % 2 == 0));
+        h.put(at, result("web", at, i < 10));
+        h.put(at, result("slow", at, true));
+    }
+    let mut saved = state(36);
+    saved.states.clear();
+    save(data.path(), "attic", &saved);
+    let mut fleet = fleet();
+    let mut slow = fleet.targets[1].clone();
+    slow.name = name("slow");
+    slow.slow = Some(Duration::from_micros(999));
+    fleet.targets.push(slow);
+    let s = run(data.path(), &fleet, NOW).unwrap();
+    made::golden("status-doubts.txt", &plain_table(&s));
+    made::golden("status-doubts.json", &json(&s));
 }
 
 #[test]

@@ -122,8 +122,14 @@ fn event(event: &Event, columns: usize, colour: Colour) -> Line {
     line.put(" ", Style::Plain);
     let style = match event.kind {
         EventKind::Down => Style::Red,
-        EventKind::Up | EventKind::Connected | EventKind::Recovered => Style::Green,
-        EventKind::Away | EventKind::Trouble | EventKind::Note => Style::Yellow,
+        EventKind::Up | EventKind::Steady | EventKind::Connected | EventKind::Recovered => {
+            Style::Green
+        }
+        EventKind::Slow
+        | EventKind::Flapping
+        | EventKind::Away
+        | EventKind::Trouble
+        | EventKind::Note => Style::Yellow,
     };
     line.put(&event.text, style);
     line

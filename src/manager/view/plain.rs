@@ -4,13 +4,15 @@ use std::fmt::Write;
 
 use super::notes::matters;
 use super::table::age;
-use crate::manager::board::{AgentRow, Snapshot, State, TargetRow};
+use crate::manager::board::{AgentRow, Row, Snapshot, State, TargetRow};
 use crate::model::Wall;
 use crate::text;
 use crate::units::latency_text;
 
 /// Longest revision shown.
 const REVISION_LEN_MAX: usize = 24;
+/// Most agents named that see a target otherwise, or are about to.
+const DOUBTS_MAX: usize = 2;
 
 /// A table of the targets, down first, and one of the agents. `s` holds all rows.
 pub fn plain_table(s: &Snapshot) -> String {
@@ -30,10 +32,10 @@ pub fn plain_table(s: &Snapshot) -> String {
 
 fn target(t: &TargetRow<'_>, now: Wall) -> [String; 7] {
     let agree = t.agents.iter().filter(|r| r.state == t.state).count();
-    let why = match (t.state, t.text) {
-        (State::Down, "") => t.why.map_or("", |w| w.as_str()),
-        (State::Down, text) => text,
-        _ => "",
+    let why = match (t.state, t.text, t.why) {
+        (State::Down, "", Some(why)) => why.as_str().to_string(),
+        (State::Down, text, Some(_)) => text.to_string(),
+        _ => doubts(t),
     };
     [
         t.name.to_string(),
@@ -42,8 +44,32 @@ fn target(t: &TargetRow<'_>, now: Wall) -> [String; 7] {
         t.since.map_or_else(none, |since| age(since, now)),
         t.last_us.map_or_else(none, latency_text),
         format!("{agree}/{}", t.agents.len()),
-        why.to_string(),
+        why,
     ]
+}
+
+/// From where it is about to be otherwise, or flaps: `1/3 from attic: connect to …`.
+fn doubts(t: &TargetRow<'_>) -> String {
+    let mut doubts = t.agents.iter().filter_map(|row| doubt(row));
+    let shown: Vec<String> = doubts.by_ref().take(DOUBTS_MAX).collect();
+    let more = doubts.count();
+    let mut text = shown.join(", ");
+    if more > 0 {
+        text += &format!(" and {more} more");
+    }
+    text
+}
+
+fn doubt(row: &Row) -> Option<String> {
+    if row.flapping {
+        return Some(format!("flapping from {}", row.agent));
+    }
+    let mut text = format!("{} from {}", row.undecided?, row.agent);
+    // Of a failure, what it was; an answer has no text.
+    if !row.text.is_empty() {
+        text += &format!(": {}", row.text);
+    }
+    Some(text)
 }
 
 fn agent(a: &AgentRow, now: Wall) -> [String; 6] {

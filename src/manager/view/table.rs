@@ -19,6 +19,8 @@ const NAME_PART: usize = 3;
 const NAME_MIN: usize = 8;
 const ADDRESS_MIN: usize = 9;
 const RECENT_MIN: usize = 8;
+/// Width of a state: `flapping`, `down 1/2`.
+const STATE: usize = 8;
 
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 const FAILED: char = '✗';
@@ -98,7 +100,7 @@ impl Table {
             (Target, wants[0].min(NAME_MIN)),
             (Address, wants[1].min(ADDRESS_MIN)),
             (Agent, 5),
-            (State, 7),
+            (State, STATE),
             (For, 4),
             (Last, 5),
             (P50, 5),
@@ -164,6 +166,7 @@ impl Table {
         self.line(colour, |column, width| match column {
             Column::Recent => spark(&row.recent, width),
             Column::Address => vec![(address(&row.address, width), Style::Plain)],
+            Column::State => vec![(state(row), style_of(row))],
             _ => vec![cell(column, row, now)],
         })
     }
@@ -199,10 +202,10 @@ fn cell(column: Column, row: &Row, now: Wall) -> (String, Style) {
     match column {
         Column::Target => (row.target.to_string(), Style::Bold),
         Column::Agent => plain(row.agent.to_string()),
-        Column::State => (row.state.to_string(), style_of(row.state)),
         Column::For => plain(row.since.map_or_else(none, |since| age(since, now))),
         Column::Why => {
-            let why = row.why.filter(|_| row.state != State::Up);
+            let says = row.state != State::Up || row.undecided.is_some() || row.flapping;
+            let why = row.why.filter(|_| says);
             (why.map_or("", |w| w.as_str()).to_string(), Style::Plain)
         }
         Column::Last => plain(latency(row.us)),
@@ -214,7 +217,7 @@ fn cell(column: Column, row: &Row, now: Wall) -> (String, Style) {
             None => plain(none()),
         },
         // Made to measure.
-        Column::Address | Column::Recent => plain(String::new()),
+        Column::Address | Column::State | Column::Recent => plain(String::new()),
     }
 }
 
@@ -233,10 +236,23 @@ fn none() -> String {
     "-".to_string()
 }
 
-fn style_of(state: State) -> Style {
-    match state {
+/// A state in a word, with how far a change of it has come: `up 1/3`. An unknown one leaves
+/// the word to that; of a flapping target the state is not worth it.
+fn state(row: &Row) -> String {
+    match row.undecided {
+        _ if row.flapping => "flapping".to_string(),
+        None => row.state.to_string(),
+        Some(undecided) if row.state == State::Unknown => format!("? {undecided}"),
+        Some(undecided) => format!("{} {undecided}", row.state),
+    }
+}
+
+fn style_of(row: &Row) -> Style {
+    match row.state {
+        _ if row.flapping => Style::Yellow,
         State::Down => Style::Red,
         State::Slow | State::Stale => Style::Yellow,
+        State::Up if row.undecided.is_some() => Style::Yellow,
         State::Unknown => Style::Dim,
         State::Up => Style::Green,
     }
@@ -340,7 +356,7 @@ mod tests {
         for width in 0..300 {
             let table = Table::of(widest, width);
             let used = table.used();
-            assert!(used <= width.max(16), "{used} at {width}");
+            assert!(used <= width.max(17), "{used} at {width}");
             if (80..130).contains(&width) {
                 assert_eq!(used, width);
             }

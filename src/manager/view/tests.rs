@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::manager::board::Link;
-use crate::model::{Epoch, Failure, Name, Sample, Target, Why};
+use crate::model::{Epoch, Failure, Name, Sample, Target, Watched, Why};
 use crate::proto::TargetNow;
 use crate::record::{Body, Record};
 use crate::text;
@@ -37,6 +37,10 @@ fn target(name_text: &str, address: &str) -> Target {
         want: Default::default(),
         script: Default::default(),
     }
+}
+
+fn watched(targets: &[Target]) -> Vec<Watched> {
+    targets.iter().cloned().map(Watched::from).collect()
 }
 
 fn link() -> Link {
@@ -126,7 +130,7 @@ fn family(attic_len: u64, also: impl Fn(&mut Board, u64)) -> Board {
         target("camera-yard", "10.0.3.21:554"),
     ];
     let agents = ["local", "attic", "cellar"];
-    board.set_fleet(&agents.map(|a| (name(a), targets.to_vec())));
+    board.set_fleet(&agents.map(|a| (name(a), watched(&targets))));
     start(&mut board, &agents);
     let mut stories = Vec::new();
     for (i, target) in targets.iter().enumerate() {
@@ -187,7 +191,7 @@ fn all_down() -> Board {
         target("db", "10.0.0.7:5432"),
         target("web", "www.example.org:443"),
     ];
-    board.set_fleet(&[(name("local"), targets.to_vec())]);
+    board.set_fleet(&[(name("local"), watched(&targets))]);
     start(&mut board, &["local"]);
     let story = |target: Target| Story {
         agent: "local",
@@ -211,7 +215,7 @@ fn long_names() -> Board {
         target("v6", "[2001:db8:85a3:8d3:1319:8a2e:370:7348]:443"),
     ];
     let agent = name("vantage-point-in-the-attic-of-the-old-house");
-    board.set_fleet(&[(agent.clone(), targets.to_vec())]);
+    board.set_fleet(&[(agent.clone(), watched(&targets))]);
     start(&mut board, &[agent.as_str()]);
     let entries = [TargetNow {
         target: name(long),
@@ -232,7 +236,7 @@ fn many() -> Board {
     let mut board = Board::new();
     let host = |i: usize| target(&format!("host-{i:03}"), &format!("10.1.0.{i}:22"));
     let targets: Vec<Target> = (1..=40).map(host).collect();
-    board.set_fleet(&[(name("local"), targets.clone())]);
+    board.set_fleet(&[(name("local"), watched(&targets))]);
     start(&mut board, &["local"]);
     let entries = targets.iter().enumerate().map(|(i, t)| TargetNow {
         target: t.name.clone(),
@@ -245,6 +249,44 @@ fn many() -> Board {
     });
     let entries: Vec<TargetNow> = entries.collect();
     board.now_message(&name("local"), Epoch(1), 5, &entries, ago(2));
+    board
+}
+
+/// A row of each kind: decided, undecided, flapping.
+fn doubts() -> Board {
+    let mut board = Board::new();
+    let kinds: [(&str, Vec<u64>, u64); 8] = [
+        ("db", vec![57, 58, 59], 60),
+        ("web", vec![58, 59], 60),
+        ("new-host", vec![], 0),
+        ("camera", (30..60).filter(|i| i % 3 == 0).collect(), 60),
+        ("mail", (50..59).collect(), 60),
+        ("nas", vec![], 40),
+        ("tape", vec![], 60),
+        ("dns", vec![], 60),
+    ];
+    let mut watched = Vec::new();
+    let mut stories = Vec::new();
+    for (i, (name, fails, len)) in kinds.into_iter().enumerate() {
+        let target = target(name, &format!("10.0.0.{i}:80"));
+        let mut row = Watched::from(target.clone());
+        row.rules.slow = (name == "tape").then_some(Duration::from_millis(5));
+        watched.push(row);
+        stories.push(Story {
+            agent: "local",
+            us: 6_000,
+            target,
+            fails,
+            len,
+        });
+    }
+    let first_failure = target("new-host", "10.0.0.2:80");
+    board.set_fleet(&[(name("local"), watched)]);
+    start(&mut board, &["local"]);
+    play(&mut board, &stories, |_, _| {});
+    let body = Body::Result(sample(&first_failure, ago(1), 900, false));
+    let (seq, at) = (9_999, ago(1));
+    board.record(&name("local"), Epoch(1), &Record { seq, at, body }, at);
     board
 }
 
@@ -267,7 +309,7 @@ fn golden(file: &str, text: &str) {
 
 #[test]
 fn frames_look_as_they_should() {
-    let scenes: [(&str, Board, Size, usize); 11] = [
+    let scenes: [(&str, Board, Size, usize); 13] = [
         ("home-80x24.txt", home(), SMALL, 0),
         ("home-120x40.txt", home(), LARGE, 0),
         ("troubled-80x24.txt", troubled(), SMALL, 0),
@@ -276,6 +318,8 @@ fn frames_look_as_they_should() {
         ("all-down-80x24.txt", all_down(), SMALL, 0),
         ("long-names-80x24.txt", long_names(), SMALL, 0),
         ("long-names-120x40.txt", long_names(), LARGE, 0),
+        ("doubts-80x24.txt", doubts(), SMALL, 0),
+        ("doubts-120x40.txt", doubts(), LARGE, 0),
         ("many-80x24.txt", many(), SMALL, 0),
         ("many-last-80x24.txt", many(), SMALL, 9),
         (
@@ -296,6 +340,7 @@ fn frames_look_as_they_should() {
 #[test]
 fn tables_look_as_they_should() {
     golden("status.txt", &plain_table(&troubled().snapshot(NOW)));
+    golden("status-doubts.txt", &plain_table(&doubts().snapshot(NOW)));
     golden(
         "status-long-names.txt",
         &plain_table(&long_names().snapshot(NOW)),
@@ -323,7 +368,14 @@ fn without_colours(frame: &str) -> String {
 
 #[test]
 fn no_size_wraps_scrolls_or_panics() {
-    for board in [home(), troubled(), long_names(), many(), Board::new()] {
+    for board in [
+        home(),
+        troubled(),
+        long_names(),
+        many(),
+        doubts(),
+        Board::new(),
+    ] {
         for columns in [0, 1, 2, 7, 16, 39, 40, 61, 79, 80, 99, 100, 121, 250] {
             for rows in [0, 1, 2, 3, 4, 5, 7, 10, 17, 24, 60] {
                 let size = Size { columns, rows };

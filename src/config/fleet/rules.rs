@@ -1,0 +1,61 @@
+//! The keys that say how a target's results become its state: read, written and checked
+//! the same in `defaults` and in a target.
+
+use std::time::Duration;
+
+use super::super::fields::Spot;
+use super::super::{slow, up_after};
+use super::{Fleet, FleetTarget, string};
+use crate::model::{DownAfter, Name, Rules, Watched};
+
+pub(super) fn read_slow(spot: &mut Spot<'_, '_>) -> Option<Duration> {
+    spot.duration(slow)
+}
+
+/// A number of failures in a row, or a text such as `3 within 5`. A number as a text is
+/// none of these: one thing has one form.
+pub(super) fn read_down_after(spot: &mut Spot<'_, '_>) -> Option<DownAfter> {
+    let value = spot.value;
+    let outcome = match (value.str(), value.u64().map(u32::try_from)) {
+        (Some(text), _) if text.contains(' ') => text.parse(),
+        (_, Some(Ok(n))) => DownAfter::new(n, n),
+        // Says what was expected.
+        _ => DownAfter::new(0, 0),
+    };
+    outcome.map_err(|text| spot.unexpected(&text)).ok()
+}
+
+pub(super) fn write_down_after(value: DownAfter) -> String {
+    let text = value.to_string();
+    match value.in_a_row() {
+        true => text,
+        false => string(&text),
+    }
+}
+
+pub(super) fn read_up_after(spot: &mut Spot<'_, '_>) -> Option<u32> {
+    spot.number(up_after)
+}
+
+impl Fleet {
+    /// How a target's results become its state: its own rules, else the defaults'.
+    pub fn rules_of(&self, target: &FleetTarget) -> Rules {
+        let (defaults, usual) = (&self.defaults, Rules::default());
+        let down_after = target.down_after.or(defaults.down_after);
+        let up_after = target.up_after.or(defaults.up_after);
+        Rules {
+            slow: target.slow.or(defaults.slow).or(usual.slow),
+            down_after: down_after.unwrap_or(usual.down_after),
+            up_after: up_after.unwrap_or(usual.up_after),
+        }
+    }
+
+    /// The targets that this agent probes, in the file's order, as the manager follows them.
+    pub fn watched_by(&self, agent: &Name) -> Vec<Watched> {
+        let watched = |target| Watched {
+            target: self.resolved(target),
+            rules: self.rules_of(target),
+        };
+        self.probed_by(agent).map(watched).collect()
+    }
+}

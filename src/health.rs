@@ -1,0 +1,394 @@
+//! What a target's results add up to, as one agent sees it: up, slow or down, for how
+//! long that holds without new results, when it is flapping, and what of it is news.
+//!
+//! Pure: results come in with their times, states and news go out. Always: a state once
+//! decided holds until enough results say otherwise; results before an outage began or
+//! ended count for nothing afterwards; nothing is news that was told before, nor while
+//! the target is flapping.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::time::Duration;
+
+use crate::model::{RESULTS_MAX, Rules, Wall, micros};
+
+mod flaps;
+
+use flaps::Flaps;
+
+/// A state holds for so many intervals after the last result.
+const STALE_INTERVALS: u32 = 3;
+/// And for this long at least, so that short intervals survive a reconnect.
+const STALE_MIN: Duration = Duration::from_secs(2);
+
+/// What is known of a target, in the order in which rows are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    Down,
+    /// Answers, and takes too long for it.
+    Slow,
+    /// Something was known, and is too old to be true now.
+    Stale,
+    /// Nothing was ever seen, or nothing but failures that are too few to decide.
+    Unknown,
+    Up,
+}
+
+impl State {
+    /// The word in tables and in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Down => "down",
+            State::Slow => "slow",
+            State::Stale => "stale",
+            State::Unknown => "unknown",
+            State::Up => "up",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What a single result says, and what several of them decide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Up,
+    Slow,
+    Down,
+}
+
+impl Verdict {
+    /// What one result says by itself: an answer after so many microseconds, or none.
+    fn of(answered_us: Option<u64>, rules: &Rules) -> Verdict {
+        match (answered_us, rules.slow) {
+            (None, _) => Verdict::Down,
+            (Some(us), Some(limit)) if us > micros(limit) => Verdict::Slow,
+            (Some(_), _) => Verdict::Up,
+        }
+    }
+
+    /// Whether it answers.
+    pub fn answers(self) -> bool {
+        self != Verdict::Down
+    }
+}
+
+impl From<Verdict> for State {
+    fn from(verdict: Verdict) -> State {
+        match verdict {
+            Verdict::Up => State::Up,
+            Verdict::Slow => State::Slow,
+            Verdict::Down => State::Down,
+        }
+    }
+}
+
+/// What people were last told of a target: kept on disk, so that a restart repeats no news.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Told {
+    pub verdict: Verdict,
+    pub since: Wall,
+    /// That it is flapping, so that the verdict is not to be relied on.
+    pub flapping: bool,
+}
+
+/// Something worth telling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    Down,
+    /// `outage`: how long it was down, if it was.
+    Slow {
+        outage: Option<Duration>,
+    },
+    /// What it was before, and for how long.
+    Up {
+        from: Verdict,
+        after: Duration,
+    },
+    /// It changes too often; how much, in percent of what is possible.
+    Flapping {
+        percent: u32,
+    },
+    /// It does so no longer.
+    Steady,
+}
+
+/// Equal results in a row, as they come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Run {
+    /// How long the answer took; `None` for failures.
+    pub answered_us: Option<u64>,
+    /// How many there were: at least 1.
+    pub times: u32,
+    /// When the first of them began.
+    pub since: Wall,
+    /// When the last of them proved how things are.
+    pub seen: Wall,
+}
+
+/// How far results have come that may change a state: `1/3`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    pub have: u32,
+    pub need: u32,
+}
+
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.have, self.need)
+    }
+}
+
+/// One target as one agent sees it.
+#[derive(Debug, Clone, Default)]
+pub struct Health {
+    /// And since when it is so.
+    decided: Option<(Verdict, Wall)>,
+    /// When a result last proved how things are.
+    seen: Option<Wall>,
+    /// The latest results that may still decide something, oldest first.
+    recent: VecDeque<(Verdict, Wall)>,
+    flaps: Flaps,
+    told: Option<Told>,
+    /// What the records add up to that arrive late.
+    past: Option<Box<Health>>,
+}
+
+impl Health {
+    /// Takes the newest results. Gives back what is worth telling, in order.
+    pub fn take(&mut self, rules: &Rules, run: Run) -> Vec<News> {
+        self.seen = Some(run.seen);
+        self.past = None;
+        self.push(rules, &run);
+        self.tell()
+    }
+
+    /// What is known still held at `seen`, though there is no new result.
+    pub fn confirm(&mut self, seen: Wall) {
+        self.seen = self.seen.max(Some(seen));
+    }
+
+    /// Takes a result that arrived late, after newer ones. It changes no state and is no
+    /// news. But where such results show that the target was otherwise for a while after
+    /// its state seemed to begin, that state began later. Before there are newer ones
+    /// it says what is to be known of flapping.
+    pub fn late(&mut self, rules: &Rules, answered_us: Option<u64>, at: Wall) {
+        let Some(seen) = self.seen else {
+            self.flaps.remember(answered_us.is_none());
+            return;
+        };
+        let Some((verdict, since)) = self.decided.filter(|_| at <= seen) else {
+            return;
+        };
+        let run = Run {
+            answered_us,
+            times: 1,
+            since: at,
+            seen: at,
+        };
+        let past = self.past.get_or_insert_default();
+        past.push(rules, &run);
+        let otherwise = |v: Verdict| v.answers() != verdict.answers();
+        let was = past.decided.is_some_and(|(past, _)| otherwise(past));
+        if was && otherwise(Verdict::of(answered_us, rules)) && at > since {
+            self.decided = Some((verdict, at));
+            self.keep_told();
+        }
+    }
+
+    /// Takes back what was told before a restart. The state is that, and is stale until a
+    /// result confirms it or [`Health::confirm`] does.
+    pub fn restore(&mut self, told: Told) {
+        self.decided = Some((told.verdict, told.since));
+        self.told = Some(told);
+        self.flaps.set(told.flapping);
+        self.seen = None;
+    }
+
+    /// What people were last told.
+    pub fn told(&self) -> Option<Told> {
+        self.told
+    }
+
+    /// When a result last proved how things are; `None` since a restart.
+    pub fn seen(&self) -> Option<Wall> {
+        self.seen
+    }
+
+    /// Since when what was decided is so, fresh or stale.
+    pub fn since(&self) -> Option<Wall> {
+        self.decided.map(|(_, since)| since)
+    }
+
+    /// The state now of a target probed every `interval`, given since when its agent is away.
+    pub fn state(&self, interval: Duration, away_since: Option<Wall>, now: Wall) -> State {
+        let Some(seen) = self.seen else {
+            let anything = self.decided.is_some() || self.flaps.any();
+            return if anything {
+                State::Stale
+            } else {
+                State::Unknown
+            };
+        };
+        let holds = (interval * STALE_INTERVALS).max(STALE_MIN);
+        let old = |at: Wall| u128::from(now.0.saturating_sub(at.0)) > holds.as_millis();
+        match self.decided {
+            _ if old(seen) || away_since.is_some_and(old) => State::Stale,
+            Some((verdict, _)) => verdict.into(),
+            None => State::Unknown,
+        }
+    }
+
+    /// Whether it changes too often to be relied on.
+    pub fn flapping(&self) -> bool {
+        self.flaps.flapping()
+    }
+
+    /// How far the latest results have come that say otherwise; `None` when none does.
+    pub fn undecided(&self, rules: &Rules) -> Option<Progress> {
+        let newest = self.recent.back()?.0;
+        let (have, need) = match self.decided {
+            Some((Verdict::Down, _)) => (self.tail(Verdict::answers).0, rules.up_after),
+            decided => {
+                let failures = match rules.down_after.in_a_row() {
+                    true => self.tail(|v| !v.answers()).0,
+                    false => self.failures(rules).0,
+                };
+                match decided.filter(|(verdict, _)| failures == 0 && *verdict != newest) {
+                    Some(_) => (self.tail(|v| v == newest).0, rules.up_after),
+                    None => (failures, rules.down_after.failures()),
+                }
+            }
+        };
+        let have = have.min(need);
+        (have > 0).then_some(Progress { have, need })
+    }
+
+    fn push(&mut self, rules: &Rules, run: &Run) {
+        let verdict = Verdict::of(run.answered_us, rules);
+        let back = rules.down_after.within().max(rules.up_after);
+        let back = usize::try_from(back).unwrap_or(usize::MAX);
+        // No rule looks back on more.
+        let times = run.times.min(RESULTS_MAX);
+        for _ in 0..times {
+            self.recent.push_back((verdict, run.since));
+            self.flaps.push(!verdict.answers());
+        }
+        while self.recent.len() > back {
+            self.recent.pop_front();
+        }
+        let Some((new, since)) = self.decision(rules) else {
+            return;
+        };
+        let before = self.decided;
+        let since = before.map_or(since, |(_, began)| since.max(began));
+        self.decided = Some((new, since));
+        if before.is_some_and(|(old, _)| old.answers() != new.answers()) {
+            self.recent.clear();
+        }
+    }
+
+    /// What the latest results change, and since when it is so.
+    fn decision(&self, rules: &Rules) -> Option<(Verdict, Wall)> {
+        let (newest, at) = *self.recent.back()?;
+        let decided = self.decided.map(|(verdict, _)| verdict);
+        let (have, first) = match (decided, newest) {
+            (None, Verdict::Up | Verdict::Slow) => return Some((newest, at)),
+            (Some(Verdict::Down), Verdict::Down) => return None,
+            (_, Verdict::Down) => {
+                let (have, first) = self.failures(rules);
+                let enough = have >= rules.down_after.failures();
+                return first.filter(|_| enough).map(|at| (newest, at));
+            }
+            (Some(Verdict::Down), _) => self.tail(Verdict::answers),
+            (Some(same), _) if same == newest => return None,
+            (Some(_), _) => self.tail(|v| v == newest),
+        };
+        let first = first.filter(|_| have >= rules.up_after);
+        first.map(|at| (newest, at))
+    }
+
+    /// How many of the results that count are failures, and when the first of those began.
+    fn failures(&self, rules: &Rules) -> (u32, Option<Wall>) {
+        let within = usize::try_from(rules.down_after.within()).unwrap_or(usize::MAX);
+        let counted = self.recent.iter().rev().take(within);
+        counted.filter(|(v, _)| !v.answers()).fold_run()
+    }
+
+    /// How many results at the end are so in a row, and when the first of those began.
+    fn tail(&self, so: impl Fn(Verdict) -> bool) -> (u32, Option<Wall>) {
+        self.recent
+            .iter()
+            .rev()
+            .take_while(|(v, _)| so(*v))
+            .fold_run()
+    }
+
+    fn tell(&mut self) -> Vec<News> {
+        let mut news = Vec::new();
+        let flapping = self.flaps.flapping();
+        if let Some(told) = &mut self.told {
+            if told.flapping != flapping {
+                told.flapping = flapping;
+                let percent = self.flaps.percent();
+                news.push(match flapping {
+                    true => News::Flapping { percent },
+                    false => News::Steady,
+                });
+            }
+        }
+        let Some((verdict, since)) = self.decided.filter(|_| !flapping) else {
+            return news;
+        };
+        let before = self.told.replace(Told {
+            verdict,
+            since,
+            flapping,
+        });
+        let Some(before) = before else {
+            match verdict {
+                Verdict::Up => {}
+                Verdict::Slow => news.push(News::Slow { outage: None }),
+                Verdict::Down => news.push(News::Down),
+            }
+            return news;
+        };
+        let after = Duration::from_millis(since.0.saturating_sub(before.since.0));
+        match (before.verdict, verdict) {
+            (from, to) if from == to => {}
+            (_, Verdict::Down) => news.push(News::Down),
+            (from, Verdict::Slow) => news.push(News::Slow {
+                outage: (!from.answers()).then_some(after),
+            }),
+            (from, Verdict::Up) => news.push(News::Up { from, after }),
+        }
+        news
+    }
+
+    /// What was told of this state is told of the time when it began, too.
+    fn keep_told(&mut self) {
+        if let (Some(told), Some((verdict, since))) = (&mut self.told, self.decided) {
+            if told.verdict == verdict {
+                told.since = since;
+            }
+        }
+    }
+}
+
+/// Counting results from the newest back.
+trait FoldRun {
+    fn fold_run(self) -> (u32, Option<Wall>);
+}
+
+impl<'a, I: Iterator<Item = &'a (Verdict, Wall)>> FoldRun for I {
+    fn fold_run(self) -> (u32, Option<Wall>) {
+        self.fold((0, None), |(count, _), (_, at)| (count + 1, Some(*at)))
+    }
+}
+
+#[cfg(test)]
+mod tests;
