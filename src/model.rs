@@ -132,6 +132,16 @@ pub struct Target {
     pub want: Want,
     /// What is said and expected once it is open.
     pub script: Script,
+    pub recheck: Recheck,
+}
+
+/// How a target is probed between its ticks while it is not decided whether it has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Recheck {
+    /// Time from a probe to the next one then; as long as the interval, or zero, means none.
+    pub after: Duration,
+    /// How many such probes follow a result that differs from the one before.
+    pub times: u32,
 }
 
 /// What a port is to do.

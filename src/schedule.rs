@@ -52,6 +52,10 @@ struct Slot {
     /// The grid: every tick is `phase` plus a multiple of the interval.
     phase: Mono,
     skipped: Option<Skipped>,
+    /// Whether the last probe was answered.
+    answered: Option<bool>,
+    /// Probes still to be made between ticks.
+    rechecks: u32,
 }
 
 /// The grid of every target and the order of what is due next.
@@ -74,8 +78,11 @@ impl Schedule {
         let mut fresh = Vec::new();
         for target in targets {
             match gone.remove(&target.name) {
-                Some(slot) if self.target(slot) == Some(&target) => {
+                Some(slot) if self.probes_alike(slot, &target) => {
                     self.names.insert(target.name.clone(), slot);
+                    if let Some(slot) = &mut self.slots[slot] {
+                        slot.target = Arc::new(target);
+                    }
                 }
                 Some(slot) => {
                     self.end(slot, &mut changes);
@@ -153,23 +160,39 @@ impl Schedule {
         std::mem::take(&mut self.reports)
     }
 
-    /// Gives a job back: its target's next tick is in line again.
-    pub fn finish(&mut self, job: Job, now: Mono) {
+    /// Gives a job back, and whether it was answered: its target's next tick is in line
+    /// again, or a probe before that, while it is not decided whether the target has changed.
+    pub fn finish(&mut self, job: Job, answered: bool, now: Mono) {
         if !self.wanted(&job) {
             return;
         }
-        let Some(slot) = &self.slots[job.slot] else {
+        let Some(slot) = &mut self.slots[job.slot] else {
             return;
         };
         let mut next = slot.next_tick(job.due);
+        if let Some(again) = slot
+            .recheck(answered, job.due, now)
+            .filter(|again| *again < next)
+        {
+            self.heap.push(Reverse((again, job.slot, job.generation)));
+            return;
+        }
         if now > self.latest_start(job.slot, next) {
             next = self.skip_to(job.slot, next, now, SkipWhy::Busy);
         }
         self.heap.push(Reverse((next, job.slot, job.generation)));
     }
 
-    fn target(&self, slot: usize) -> Option<&Target> {
-        self.slots[slot].as_ref().map(|s| &*s.target)
+    /// Whether a target differs from the one there in nothing but its rechecks.
+    fn probes_alike(&self, slot: usize, target: &Target) -> bool {
+        self.slots[slot].as_ref().is_some_and(|slot| {
+            let recheck = target.recheck;
+            *slot.target == *target
+                || Target {
+                    recheck,
+                    ..(*slot.target).clone()
+                } == *target
+        })
     }
 
     fn begin(&mut self, target: Arc<Target>, now: Mono) {
@@ -180,6 +203,8 @@ impl Schedule {
             phase: Mono(now.0 + scale(hash, interval)),
             target: Arc::clone(&target),
             skipped: None,
+            answered: None,
+            rechecks: 0,
         };
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
@@ -257,6 +282,21 @@ impl Schedule {
 }
 
 impl Slot {
+    /// When to probe again before the next tick, if at all: so many times after a result
+    /// that differs from the one before, or a first one that is a failure. A recheck that
+    /// comes closer than half its time to the tick is left to that.
+    fn recheck(&mut self, answered: bool, due: Mono, now: Mono) -> Option<Mono> {
+        let recheck = self.target.recheck;
+        let before = self.answered.replace(answered).unwrap_or(true);
+        self.rechecks = match before == answered {
+            true => self.rechecks.saturating_sub(1),
+            false => recheck.times,
+        };
+        let again = due.after(recheck.after).max(now);
+        let spare = self.next_tick(due).since(again) >= recheck.after / 2;
+        (self.rechecks > 0 && !recheck.after.is_zero() && spare).then_some(again)
+    }
+
     /// The first tick of the grid after `due` (which may lie off it, as a first probe does).
     /// A tick closer than half an interval to an off-grid first probe is left out.
     fn next_tick(&self, due: Mono) -> Mono {
@@ -303,6 +343,7 @@ mod tests {
             family: Default::default(),
             want: Default::default(),
             script: Default::default(),
+            recheck: Default::default(),
         }
     }
 
@@ -326,7 +367,7 @@ mod tests {
             assert_eq!(job.due.0, first.0 + tick * S);
             assert_eq!(schedule.reports(), []);
             now = job.due.0 + (tick % 7) * 100 * MS + 3;
-            schedule.finish(job, Mono(now));
+            schedule.finish(job, true, Mono(now));
         }
     }
 
@@ -338,7 +379,7 @@ mod tests {
             let first = take(&mut schedule, 0);
             assert!(first.due.0 <= 10 * S, "{name}");
             let first_due = first.due;
-            schedule.finish(first, Mono(first_due.0 + MS));
+            schedule.finish(first, true, Mono(first_due.0 + MS));
             let second = take(&mut schedule, first_due.0 + MS);
             assert_eq!((second.due.0 - phase.0) % (600 * S), 0, "{name}");
             assert!(second.due.0 - first_due.0 >= 300 * S, "{name}");
@@ -377,7 +418,7 @@ mod tests {
             let job = take(&mut schedule, 0);
             let due = job.due.0;
             let now = Mono(due + took * MS);
-            schedule.finish(job, now);
+            schedule.finish(job, true, now);
             let next = take(&mut schedule, now.0);
             assert_eq!(next.due.0, due + distance * S, "took {took} ms");
             let reports = schedule.reports();
@@ -460,7 +501,7 @@ mod tests {
         let name = held.target.name.to_string();
         assert_eq!(held.due.0, before[&name]);
         let due = held.due.0;
-        schedule.finish(held, Mono(due));
+        schedule.finish(held, true, Mono(due));
         let after = due_of(&mut schedule);
         assert_eq!(after[&name], before[&name] + S);
     }
@@ -474,7 +515,7 @@ mod tests {
             [Change::Ended("a".parse().unwrap())]
         );
         assert!(!schedule.wanted(&job));
-        schedule.finish(job, Mono(2));
+        schedule.finish(job, true, Mono(2));
         assert_eq!(schedule.next_at(), None);
         assert!(schedule.is_empty());
     }
@@ -488,7 +529,7 @@ mod tests {
             .names
             .values()
             .copied()
-            .find(|s| schedule.target(*s).unwrap().name != starved);
+            .find(|s| schedule.slots[*s].as_ref().unwrap().target.name != starved);
         let slot = slot.unwrap();
         let (mut due, mut counted) = (other, 0);
         for minute in 1..=10 {
@@ -497,5 +538,58 @@ mod tests {
             counted += schedule.reports().iter().map(|(_, s)| s.count).sum::<u64>();
         }
         assert!((480..=601).contains(&counted), "{counted}");
+    }
+
+    /// Plays results of one target at 10 s, rechecked after 2.5 s: when each probe is due, in
+    /// seconds from its first tick, for each result in turn.
+    fn probed_at(results: &[bool]) -> Vec<f64> {
+        let mut schedule = Schedule::default();
+        let mut target = target("a", 10_000);
+        target.recheck = crate::model::Recheck {
+            after: Duration::from_millis(2_500),
+            times: 2,
+        };
+        schedule.replace(vec![target], Mono(0));
+        let first = schedule.take(Mono(0), SkipWhy::Workers).unwrap();
+        let start = schedule.slots[0].as_ref().unwrap().next_tick(first.due);
+        schedule.finish(first.clone(), true, first.due);
+        let mut dues = Vec::new();
+        for answered in results {
+            let job = schedule.take(Mono(0), SkipWhy::Workers).unwrap();
+            dues.push((job.due.0 as f64 - start.0 as f64) / 1e6);
+            let end = job.due.after(Duration::from_millis(10));
+            schedule.finish(job, *answered, end);
+        }
+        dues
+    }
+
+    #[test]
+    fn a_change_is_checked_again_before_the_next_tick() {
+        for (results, expected) in [
+            (vec![true, true, true], vec![0.0, 10.0, 20.0]),
+            // Down for good: two rechecks decide it, then the grid goes on.
+            (
+                vec![false, false, false, false, false],
+                vec![0.0, 2.5, 5.0, 10.0, 20.0],
+            ),
+            // One failure alone: the answer is a change again, and is checked again.
+            (
+                vec![false, true, true, true, true],
+                vec![0.0, 2.5, 5.0, 7.5, 10.0],
+            ),
+        ] {
+            assert_eq!(probed_at(&results), expected, "{results:?}");
+        }
+    }
+
+    #[test]
+    fn other_rechecks_do_not_end_a_target() {
+        let mut schedule = Schedule::default();
+        schedule.replace(vec![target("a", 10_000)], Mono(0));
+        let mut other = target("a", 10_000);
+        other.recheck.times = 2;
+        assert_eq!(schedule.replace(vec![other.clone()], Mono(1)), []);
+        let job = schedule.take(Mono(1), SkipWhy::Workers).unwrap();
+        assert_eq!(*job.target, other);
     }
 }

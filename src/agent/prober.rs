@@ -175,12 +175,13 @@ impl Prober {
             let (mut sample, stream) = probe::tcp(resolver, reach, &job.target, job.due);
             let close = stream.map(|stream| probe::goodbye(stream, job.target.interval));
             sample.phases.close = close.map(micros);
+            let answered = sample.ok();
             pool = self.pool();
             // A target that ended meanwhile has no results any more.
             if pool.schedule.wanted(&job) {
                 self.0.recorder.result(sample, started);
             }
-            pool.schedule.finish(job, clock::mono());
+            pool.schedule.finish(job, answered, clock::mono());
         }
     }
 

@@ -9,11 +9,11 @@ use super::script::{read_script, script_json};
 use super::want::{read_family, read_want, script_of_shut, write_family, write_want};
 use super::{TARGETS_MAX, interval, retries, timeout};
 use crate::json::{self, Reader, SyntaxError};
-use crate::model::{Target, Want};
+use crate::model::{RESULTS_MAX, Recheck, Target, Want};
 use crate::script::Script;
 use crate::units::{Reach, duration_text};
 
-static TARGET: [Key<Target>; 8] = [
+static TARGET: [Key<Target>; 10] = [
     Key {
         name: "name",
         presence: Presence::Required,
@@ -80,7 +80,29 @@ static TARGET: [Key<Target>; 8] = [
             given.then(|| script_json(&target.script))
         },
     },
+    Key {
+        name: "recheck_ms",
+        presence: Presence::Optional,
+        read: |target, spot| read_ms(&mut target.recheck.after, spot, interval),
+        write: |target| {
+            let Recheck { after, times } = target.recheck;
+            (times > 0).then(|| after.as_millis().to_string())
+        },
+    },
+    Key {
+        name: "rechecks",
+        presence: Presence::Optional,
+        read: |target, spot| target.recheck.times = spot.number(rechecks).unwrap_or_default(),
+        write: |target| (target.recheck.times > 0).then(|| target.recheck.times.to_string()),
+    },
 ];
+
+fn rechecks(number: Option<u64>) -> Result<u32, String> {
+    let max = u64::from(RESULTS_MAX);
+    let fits = number.filter(|n| (1..max).contains(n));
+    let expected = || format!("expected a whole number from 1 to {}", max - 1);
+    fits.map(|n| n as u32).ok_or_else(expected)
+}
 
 fn read_ms(
     into: &mut Duration,
@@ -187,6 +209,7 @@ fn read_target(spot: &mut Spot<'_, '_>, reach: &Reach) -> Target {
         family: Default::default(),
         want: Want::Open,
         script: Script::default(),
+        recheck: Default::default(),
     };
     spot.object(&mut target, &TARGET);
     let literal = target.address.literal();

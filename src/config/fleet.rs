@@ -43,6 +43,8 @@ pub struct Defaults {
     pub slow: Option<Duration>,
     pub down_after: Option<DownAfter>,
     pub up_after: Option<u32>,
+    /// Time between probes while a change is not decided.
+    pub retry_interval: Option<Duration>,
     /// The file with the key of every agent that names none, as written.
     pub key_file: Option<String>,
 }
@@ -63,6 +65,8 @@ pub struct FleetTarget {
     pub slow: Option<Duration>,
     pub down_after: Option<DownAfter>,
     pub up_after: Option<u32>,
+    /// Time between probes while a change is not decided.
+    pub retry_interval: Option<Duration>,
     /// Who probes it; `None` means all agents.
     pub agents: Option<Vec<Name>>,
 }
@@ -97,7 +101,7 @@ static FLEET: [Key<Fleet>; 3] = [
     },
 ];
 
-static DEFAULTS: [Key<Defaults>; 7] = [
+static DEFAULTS: [Key<Defaults>; 8] = [
     Key {
         name: "interval",
         presence: Presence::Optional,
@@ -135,6 +139,12 @@ static DEFAULTS: [Key<Defaults>; 7] = [
         write: |defaults| defaults.up_after.map(|n| n.to_string()),
     },
     Key {
+        name: "retry_interval",
+        presence: Presence::Optional,
+        read: |defaults, spot| defaults.retry_interval = spot.duration(interval),
+        write: |defaults| defaults.retry_interval.map(duration),
+    },
+    Key {
         name: "key_file",
         presence: Presence::Optional,
         read: |defaults, spot| defaults.key_file = read_key_file(spot),
@@ -142,7 +152,7 @@ static DEFAULTS: [Key<Defaults>; 7] = [
     },
 ];
 
-static TARGET: [Key<FleetTarget>; 12] = [
+static TARGET: [Key<FleetTarget>; 13] = [
     Key {
         name: "name",
         presence: Presence::Required,
@@ -223,6 +233,12 @@ static TARGET: [Key<FleetTarget>; 12] = [
         write: |target| target.up_after.map(|n| n.to_string()),
     },
     Key {
+        name: "retry_interval",
+        presence: Presence::Optional,
+        read: |target, spot| target.retry_interval = spot.duration(interval),
+        write: |target| target.retry_interval.map(duration),
+    },
+    Key {
         name: "agents",
         presence: Presence::Optional,
         read: |target, spot| target.agents = read_agent_names(spot),
@@ -289,6 +305,7 @@ fn read_target(spot: &mut Spot<'_, '_>) -> FleetTarget {
         slow: None,
         down_after: None,
         up_after: None,
+        retry_interval: None,
         agents: None,
     };
     spot.object(&mut target, &TARGET);
@@ -449,6 +466,7 @@ impl Fleet {
                 Some(script) => script.expand(&target.address),
                 None => Script::default(),
             },
+            recheck: self.recheck_of(target, interval),
         }
     }
 

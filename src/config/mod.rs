@@ -462,6 +462,7 @@ mod tests {
             family: Default::default(),
             want: Default::default(),
             script: Default::default(),
+            recheck: Default::default(),
         };
         (0..count).map(target).collect()
     }

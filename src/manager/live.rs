@@ -181,6 +181,7 @@ mod tests {
             family: Default::default(),
             want: Default::default(),
             script: Default::default(),
+            recheck: Default::default(),
         };
         let agent: Name = "attic".parse().unwrap();
         let mut board = Board::new();

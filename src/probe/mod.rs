@@ -205,6 +205,7 @@ mod tests {
             family: Default::default(),
             want: Want::Open,
             script: Script::default(),
+            recheck: Default::default(),
         }
     }
 

@@ -267,6 +267,7 @@ fn targets(ports: &[SocketAddr]) -> Vec<Target> {
         family: Default::default(),
         want: Default::default(),
         script: Default::default(),
+        recheck: Default::default(),
     };
     (0..TARGETS).map(target).collect()
 }

@@ -32,6 +32,7 @@ fn target(name: &str, addr: SocketAddr, want: Want, steps: Vec<Step>) -> Target 
         family: Default::default(),
         want,
         script: Script { steps },
+        recheck: Default::default(),
     }
 }
 

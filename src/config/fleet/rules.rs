@@ -6,7 +6,12 @@ use std::time::Duration;
 use super::super::fields::Spot;
 use super::super::{slow, up_after};
 use super::{Fleet, FleetTarget, string};
-use crate::model::{DownAfter, Name, Rules, Watched};
+use crate::model::{DownAfter, Name, Recheck, Rules, Watched};
+
+/// The time between probes while a change is not decided, where none is given: a quarter
+/// of the interval, but no less than this.
+const RETRY_INTERVAL_MIN: Duration = Duration::from_secs(1);
+const RETRIES_IN_INTERVAL: u32 = 4;
 
 pub(super) fn read_slow(spot: &mut Spot<'_, '_>) -> Option<Duration> {
     spot.duration(slow)
@@ -47,6 +52,21 @@ impl Fleet {
             slow: target.slow.or(defaults.slow).or(usual.slow),
             down_after: down_after.unwrap_or(usual.down_after),
             up_after: up_after.unwrap_or(usual.up_after),
+        }
+    }
+
+    /// How its agents probe it while a change is not decided: as often as its rules may
+    /// need results for that, but no more often than its interval says anyway.
+    pub(super) fn recheck_of(&self, target: &FleetTarget, interval: Duration) -> Recheck {
+        let rules = self.rules_of(target);
+        let usual = RETRY_INTERVAL_MIN.max(interval / RETRIES_IN_INTERVAL);
+        let after = target.retry_interval.or(self.defaults.retry_interval);
+        match after.unwrap_or(usual) {
+            after if after >= interval => Recheck::default(),
+            after => Recheck {
+                after,
+                times: rules.down_after.within().max(rules.up_after) - 1,
+            },
         }
     }
 

@@ -30,6 +30,7 @@ fn target(name_text: &str, address: &str) -> Watched {
         family: Default::default(),
         want: Default::default(),
         script: Default::default(),
+        recheck: Default::default(),
     };
     let rules = Rules {
         slow: Some(Duration::from_millis(200)),

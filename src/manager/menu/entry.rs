@@ -82,6 +82,7 @@ pub(super) fn target(
         slow: None,
         down_after: None,
         up_after: None,
+        retry_interval: old.and_then(|t| t.retry_interval),
         agents: old.and_then(|t| t.agents.clone()),
     };
     let usual = fleet.resolved(&new);
@@ -119,6 +120,7 @@ pub(super) fn defaults(talk: &mut Talk<'_>, old: &Defaults) -> Answer<Defaults> 
     };
     let rules = more(talk, rules, Rules::default())?;
     Ok(Defaults {
+        retry_interval: old.retry_interval,
         interval: own,
         timeout,
         retries,

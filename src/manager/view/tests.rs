@@ -36,6 +36,7 @@ fn target(name_text: &str, address: &str) -> Target {
         family: Default::default(),
         want: Default::default(),
         script: Default::default(),
+        recheck: Default::default(),
     }
 }
 
