@@ -90,6 +90,7 @@ fn so_many_results_decide() {
             "U1/3 U1/3 U1/3 U2/3 U2/3 U1/3 U2/3 D!",
         ),
         ("2 within 3", 2, "+x++x", "U U1/2 U1/2 U1/2 U1/2"),
+        ("2 within 3", 9, "+x++x", "U U1/2 U1/2 U1/2 U1/2"),
         ("2 within 3", 2, "+x+x++x", "U U1/2 U1/2 D! D1/2 U! U1/2"),
     ] {
         let got = played(&rules(down_after, up_after), results);
@@ -293,7 +294,23 @@ fn what_was_told_survives_a_restart() {
         });
         let got = each.collect::<Vec<_>>().join(" ");
         assert_eq!(got, expected, "{verdict:?}");
+        health.restore(told);
+        assert_eq!(health.state(EVERY, None, at(1)), State::Stale);
     }
+    // Results of a time before do not make a state older.
+    let mut health = Health::default();
+    health.restore(Told {
+        verdict: Verdict::Down,
+        since: at(50),
+        flapping: false,
+    });
+    health.take(&rules, run('+', 10));
+    let up = News::Up {
+        from: Verdict::Down,
+        after: Duration::ZERO,
+    };
+    assert_eq!(health.take(&rules, run('+', 11)), [up]);
+    assert_eq!(health.since(), Some(at(50)));
 }
 
 #[test]
@@ -342,6 +359,16 @@ fn late_results_change_nothing_but_since_when() {
         assert_eq!(health.since(), Some(at(since)), "{late}");
         assert_eq!(health.told().map(|t| t.since), Some(at(since)), "{late}");
     }
+    // The next time an agent catches up begins anew.
+    let mut health = Health::default();
+    health.take(&rules, run('+', 1));
+    health.take(&rules, run('+', 100));
+    for second in [50, 51, 52] {
+        health.late(&rules, None, at(second));
+    }
+    health.take(&rules, run('+', 200));
+    health.late(&rules, None, at(150));
+    assert_eq!(health.since(), Some(at(52)));
     // From before it began, or after the newest result, they say nothing.
     for start in [0, 101] {
         let mut health = Health::default();

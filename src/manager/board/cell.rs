@@ -128,11 +128,11 @@ impl Cell {
         let seen = ours(finding.at);
         let live = self.health.seen().is_some();
         let known = self.last.as_ref().filter(|_| live);
-        if known.is_some_and(|known| known.at == finding.at && known.ok == finding.ok) {
+        if known.is_some_and(|known| known.at == finding.at) {
             self.health.confirm(seen);
             return Vec::new();
         }
-        let known = known.filter(|k| k.ok == finding.ok && (began..finding.at).contains(&k.at));
+        let known = known.filter(|known| (began..finding.at).contains(&known.at));
         let (from, before, since) = match known {
             Some(known) => (known.at, 0, finding.at),
             None => (began, 1, began),

@@ -590,9 +590,11 @@ fn a_now_message_counts_what_is_new_in_it() {
         ("+", 20, 20, 1),
         ("+", 30, 20, 2),
         ("+", 34, 20, 2),
+        ("+", 36, 20, 3),
         ("+", 40, 20, 3),
         // The same result again, a later one of the same run, and one a run later.
         ("+x", 20, 20, 1),
+        ("+x", 24, 20, 2),
         ("+x", 30, 20, 2),
         ("+x", 41, 20, 3),
         ("+x", 60, 60, 2),
@@ -609,6 +611,43 @@ fn a_now_message_counts_what_is_new_in_it() {
         assert_eq!(row.state == State::Down, failures == 3);
         assert_eq!(b.texts().len(), usize::from(failures == 3));
     }
+}
+
+#[test]
+fn a_result_that_was_only_replayed_is_still_new() {
+    let mut b = Board::new();
+    b.set_fleet(&[(name("attic"), vec![target("web", "10.0.0.7:443")])]);
+    let told = Told {
+        verdict: Verdict::Up,
+        since: at(0),
+        flapping: false,
+    };
+    b.restore(&name("attic"), &name("web"), told);
+    b.play(10, "+xxx");
+    assert_eq!(b.texts(), [""; 0]);
+    let entries = [entry("web", false, 40, 20)];
+    b.now_message(&name("attic"), E1, 15, &entries, at(41));
+    assert_eq!(b.one(41).state, State::Down);
+    assert_eq!(b.texts().len(), 1);
+}
+
+#[test]
+fn only_what_was_put_back_is_confirmed() {
+    let mut b = Board::new();
+    let targets = ["known", "web"].map(|n| target(n, "10.0.0.7:443"));
+    b.set_fleet(&[(name("attic"), targets.to_vec())]);
+    let told = Told {
+        verdict: Verdict::Slow,
+        since: at(0),
+        flapping: false,
+    };
+    b.restore(&name("attic"), &name("known"), told);
+    b.play(10, "+");
+    b.confirm(&name("attic"), at(20));
+    b.confirm(&name("nobody"), at(20));
+    let rows = b.snapshot(at(21)).rows;
+    let states: Vec<_> = rows.iter().map(|r| (r.target.as_str(), r.state)).collect();
+    assert_eq!(states, [("known", State::Slow), ("web", State::Stale)]);
 }
 
 #[test]

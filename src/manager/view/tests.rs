@@ -339,6 +339,25 @@ fn frames_look_as_they_should() {
 }
 
 #[test]
+fn states_have_colours() {
+    let drawn = draw(&doubts(), NOW, SMALL, 0, Colour::On);
+    for (code, word) in [
+        ("1;31", "down"),
+        ("1;31", "down 1/2"),
+        ("33", "flapping"),
+        ("33", "slow"),
+        ("33", "stale"),
+        ("2", "? 1/3"),
+        ("33", "up 2/3"),
+        ("32", "up"),
+        ("33", "1 slow  "),
+    ] {
+        let piece = format!("\x1b[{code}m{word}\x1b[0m");
+        assert!(drawn.contains(&piece), "{word}: {drawn:?}");
+    }
+}
+
+#[test]
 fn tables_look_as_they_should() {
     golden("status.txt", &plain_table(&troubled().snapshot(NOW)));
     golden("status-doubts.txt", &plain_table(&doubts().snapshot(NOW)));
