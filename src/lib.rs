@@ -6,7 +6,7 @@
 //! ```text
 //! ground    error  text  json  units  crc32  crypto
 //! model     script  model  key  record  config
-//! logic     schedule  health  stats  talk
+//! logic     schedule  health  quorum  stats  talk
 //! protocol  proto
 //! edges     clock  bell  files  log  cli  net  channel  journal  probe  term
 //! programs  server  agent  manager
@@ -27,6 +27,7 @@ pub mod record;
 pub mod script;
 
 pub mod health;
+pub mod quorum;
 pub mod schedule;
 pub mod stats;
 pub mod talk;

@@ -242,6 +242,17 @@ impl fmt::Display for DownAfter {
     }
 }
 
+/// How many of the agents that can tell have to see a target down for it to be down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DownWhen {
+    All,
+    /// More than half.
+    #[default]
+    Majority,
+    Any,
+    AtLeast(u32),
+}
+
 /// How the results of a target become its state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
@@ -251,6 +262,8 @@ pub struct Rules {
     /// So many answers in a row end an outage; so many slow ones, or fast ones, make an
     /// answering target slow, or fast again.
     pub up_after: u32,
+    /// Of its agents' states the target's.
+    pub down_when: DownWhen,
 }
 
 impl Default for Rules {
@@ -263,6 +276,7 @@ impl Default for Rules {
                 within: 3,
             },
             up_after: 2,
+            down_when: DownWhen::default(),
         }
     }
 }

@@ -14,7 +14,7 @@ use super::{
     interval, retries, timeout,
 };
 use crate::json::{self, SyntaxError, Value};
-use crate::model::{DownAfter, Name, Target, Want};
+use crate::model::{DownAfter, DownWhen, Name, Target, Want};
 use crate::script::Script;
 use crate::text::nearest;
 use crate::units::{Family, HostPort, duration_text, size_text};
@@ -24,7 +24,10 @@ mod rules;
 
 use agents::{AGENT, check_keys, read_agent, read_key_file};
 pub use agents::{FleetAgent, KeyRule, key_needed};
-use rules::{read_down_after, read_slow, read_up_after, write_down_after};
+use rules::{
+    check_down_when, read_down_after, read_down_when, read_slow, read_up_after, write_down_after,
+    write_down_when,
+};
 
 /// All that is monitored, and from where.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -45,6 +48,7 @@ pub struct Defaults {
     pub up_after: Option<u32>,
     /// Time between probes while a change is not decided.
     pub retry_interval: Option<Duration>,
+    pub down_when: Option<DownWhen>,
     /// The file with the key of every agent that names none, as written.
     pub key_file: Option<String>,
 }
@@ -67,6 +71,7 @@ pub struct FleetTarget {
     pub up_after: Option<u32>,
     /// Time between probes while a change is not decided.
     pub retry_interval: Option<Duration>,
+    pub down_when: Option<DownWhen>,
     /// Who probes it; `None` means all agents.
     pub agents: Option<Vec<Name>>,
 }
@@ -101,7 +106,7 @@ static FLEET: [Key<Fleet>; 3] = [
     },
 ];
 
-static DEFAULTS: [Key<Defaults>; 8] = [
+static DEFAULTS: [Key<Defaults>; 9] = [
     Key {
         name: "interval",
         presence: Presence::Optional,
@@ -145,6 +150,12 @@ static DEFAULTS: [Key<Defaults>; 8] = [
         write: |defaults| defaults.retry_interval.map(duration),
     },
     Key {
+        name: "down_when",
+        presence: Presence::Optional,
+        read: |defaults, spot| defaults.down_when = read_down_when(spot),
+        write: |defaults| defaults.down_when.map(write_down_when),
+    },
+    Key {
         name: "key_file",
         presence: Presence::Optional,
         read: |defaults, spot| defaults.key_file = read_key_file(spot),
@@ -152,7 +163,7 @@ static DEFAULTS: [Key<Defaults>; 8] = [
     },
 ];
 
-static TARGET: [Key<FleetTarget>; 13] = [
+static TARGET: [Key<FleetTarget>; 14] = [
     Key {
         name: "name",
         presence: Presence::Required,
@@ -239,6 +250,12 @@ static TARGET: [Key<FleetTarget>; 13] = [
         write: |target| target.retry_interval.map(duration),
     },
     Key {
+        name: "down_when",
+        presence: Presence::Optional,
+        read: |target, spot| target.down_when = read_down_when(spot),
+        write: |target| target.down_when.map(write_down_when),
+    },
+    Key {
         name: "agents",
         presence: Presence::Optional,
         read: |target, spot| target.agents = read_agent_names(spot),
@@ -306,10 +323,12 @@ fn read_target(spot: &mut Spot<'_, '_>) -> FleetTarget {
         down_after: None,
         up_after: None,
         retry_interval: None,
+        down_when: None,
         agents: None,
     };
     spot.object(&mut target, &TARGET);
     check_timeout_fits(target.timeout, target.interval, spot);
+    check_down_when(&target, spot);
     target
 }
 

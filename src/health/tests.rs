@@ -12,6 +12,7 @@ fn rules(down_after: &str, up_after: u32) -> Rules {
         slow: Some(Duration::from_millis(200)),
         down_after: down_after.parse().unwrap(),
         up_after,
+        ..Rules::default()
     }
 }
 

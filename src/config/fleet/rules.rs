@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::fields::Spot;
 use super::super::{slow, up_after};
 use super::{Fleet, FleetTarget, string};
-use crate::model::{DownAfter, Name, Recheck, Rules, Watched};
+use crate::model::{DownAfter, DownWhen, Name, Recheck, Rules, Watched};
 
 /// The time between probes while a change is not decided, where none is given: a quarter
 /// of the interval, but no less than this.
@@ -42,16 +42,60 @@ pub(super) fn read_up_after(spot: &mut Spot<'_, '_>) -> Option<u32> {
     spot.number(up_after)
 }
 
+pub(super) fn read_down_when(spot: &mut Spot<'_, '_>) -> Option<DownWhen> {
+    let value = spot.value;
+    let most = super::super::AGENTS_MAX as u64;
+    let found = match (value.str(), value.u64()) {
+        (Some("all"), _) => Some(DownWhen::All),
+        (Some("majority"), _) => Some(DownWhen::Majority),
+        (Some("any"), _) => Some(DownWhen::Any),
+        (_, Some(count)) if (1..=most).contains(&count) => Some(DownWhen::AtLeast(count as u32)),
+        _ => None,
+    };
+    if found.is_none() {
+        spot.unexpected("expected \"all\", \"majority\", \"any\" or a number of agents");
+    }
+    found
+}
+
+pub(super) fn write_down_when(value: DownWhen) -> String {
+    match value {
+        DownWhen::All => string("all"),
+        DownWhen::Majority => string("majority"),
+        DownWhen::Any => string("any"),
+        DownWhen::AtLeast(count) => count.to_string(),
+    }
+}
+
+/// So many agents have to be there.
+pub(super) fn check_down_when(target: &FleetTarget, spot: &mut Spot<'_, '_>) {
+    let (Some(DownWhen::AtLeast(count)), Some(value)) =
+        (target.down_when, spot.value.get("down_when"))
+    else {
+        return;
+    };
+    let agents = target
+        .agents
+        .as_ref()
+        .map_or(spot.notes.agents.len(), Vec::len);
+    if count as usize > agents && !spot.notes.agents_unreadable {
+        spot.below("down_when", value)
+            .problem(|| format!("{count} agents are to see it down, and {agents} probe it"));
+    }
+}
+
 impl Fleet {
     /// How a target's results become its state: its own rules, else the defaults'.
     pub fn rules_of(&self, target: &FleetTarget) -> Rules {
         let (defaults, usual) = (&self.defaults, Rules::default());
         let down_after = target.down_after.or(defaults.down_after);
         let up_after = target.up_after.or(defaults.up_after);
+        let down_when = target.down_when.or(defaults.down_when);
         Rules {
             slow: target.slow.or(defaults.slow).or(usual.slow),
             down_after: down_after.unwrap_or(usual.down_after),
             up_after: up_after.unwrap_or(usual.up_after),
+            down_when: down_when.unwrap_or(usual.down_when),
         }
     }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::cell::Cell;
 use super::{Agent, Board, Event, Link, State};
 use crate::health::Progress;
-use crate::model::{Name, Wall, Why};
+use crate::model::{DownWhen, Name, Wall, Why};
+use crate::quorum::verdict;
 use crate::stats::Outcome;
 use crate::units::HostPort;
 
@@ -40,6 +41,8 @@ pub struct Row {
     pub loss: Option<f64>,
     /// The latest results, oldest first.
     pub recent: Vec<Outcome>,
+    /// How many such rows make the target down.
+    pub down_when: DownWhen,
 }
 
 /// An agent and its link.
@@ -93,28 +96,6 @@ pub struct TargetRow<'a> {
     pub why: Option<Why>,
     pub text: &'a str,
     pub agents: Vec<&'a Row>,
-}
-
-/// Down when more than half of the agents that know say so, else slow when more than half
-/// of those it answers say so, else up when one knows, else stale when one knew, else unknown.
-pub(super) fn verdict(states: impl Iterator<Item = State>) -> State {
-    let (mut up, mut slow, mut down, mut stale) = (0, 0, 0, 0);
-    for state in states {
-        match state {
-            State::Down => down += 1,
-            State::Up => up += 1,
-            State::Slow => slow += 1,
-            State::Stale => stale += 1,
-            State::Unknown => {}
-        }
-    }
-    match (down, up + slow, stale) {
-        _ if down > up + slow => State::Down,
-        _ if slow > up => State::Slow,
-        (0, 0, 0) => State::Unknown,
-        (0, 0, _) => State::Stale,
-        _ => State::Up,
-    }
 }
 
 impl Widest {
@@ -173,7 +154,7 @@ impl Board {
             .map(|group| {
                 let (of_target, after) = rest.split_at(group.len());
                 rest = after;
-                verdict(of_target.iter().copied())
+                verdict(group[0].rules.down_when, of_target.iter().copied())
             });
         groups.collect()
     }
@@ -206,6 +187,7 @@ fn row(cell: &Cell, state: State, now: Wall) -> Row {
         p95_us: hour.p95_us,
         loss: hour.loss,
         recent: cell.recent(),
+        down_when: cell.rules.down_when,
     }
 }
 
@@ -227,7 +209,7 @@ impl Snapshot {
 }
 
 fn target_row<'a>(rows: &[&'a Row]) -> TargetRow<'a> {
-    let state = verdict(rows.iter().map(|r| r.state));
+    let state = verdict(rows[0].down_when, rows.iter().map(|r| r.state));
     let agree = rows.iter().filter(|r| r.state == state);
     let last = agree.clone().max_by_key(|r| r.at);
     // One failure is no reason for an answering target's state.

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::snapshot::verdict;
 use super::*;
 use crate::health::Progress;
 use crate::model::{Failure, Rules, Sample, Target, Why};
@@ -460,27 +459,6 @@ fn rows_are_listed_worst_first_and_in_pages() {
         ("eb", 1, 5)
     );
     assert_eq!(b.snapshot_page(at(6), 9, 2).rows, []);
-}
-
-#[test]
-fn a_target_is_what_most_of_those_who_know_say() {
-    use State::*;
-    for (states, expected) in [
-        (&[][..], Unknown),
-        (&[Unknown, Unknown], Unknown),
-        (&[Unknown, Stale], Stale),
-        (&[Up, Stale, Stale], Up),
-        (&[Up, Down], Up),
-        (&[Up, Slow], Up),
-        (&[Up, Slow, Slow], Slow),
-        (&[Slow, Down], Slow),
-        (&[Slow, Up, Down, Down], Up),
-        (&[Slow, Down, Down], Down),
-        (&[Up, Down, Down], Down),
-        (&[Down, Stale, Unknown], Down),
-    ] {
-        assert_eq!(verdict(states.iter().copied()), expected, "{states:?}");
-    }
 }
 
 #[test]

@@ -83,6 +83,7 @@ pub(super) fn target(
         down_after: None,
         up_after: None,
         retry_interval: old.and_then(|t| t.retry_interval),
+        down_when: old.and_then(|t| t.down_when),
         agents: old.and_then(|t| t.agents.clone()),
     };
     let usual = fleet.resolved(&new);
@@ -121,6 +122,7 @@ pub(super) fn defaults(talk: &mut Talk<'_>, old: &Defaults) -> Answer<Defaults> 
     let rules = more(talk, rules, Rules::default())?;
     Ok(Defaults {
         retry_interval: old.retry_interval,
+        down_when: old.down_when,
         interval: own,
         timeout,
         retries,

@@ -1,0 +1,88 @@
+//! What a target is, out of what each of its agents says: how many have to see it down
+//! for it to be down. Agents that can't tell (nothing seen yet, or too long ago) have no say.
+
+use crate::health::State;
+use crate::model::DownWhen;
+
+/// The verdict on a target out of its agents' states.
+pub fn verdict(rule: DownWhen, states: impl Iterator<Item = State>) -> State {
+    let (mut up, mut slow, mut down, mut stale) = (0, 0, 0, 0);
+    for state in states {
+        match state {
+            State::Down => down += 1,
+            State::Up => up += 1,
+            State::Slow => slow += 1,
+            State::Stale => stale += 1,
+            State::Unknown => {}
+        }
+    }
+    let answers = up + slow;
+    let is_down = match rule {
+        DownWhen::All => down > 0 && answers == 0,
+        DownWhen::Majority => down > answers,
+        DownWhen::Any => down > 0,
+        DownWhen::AtLeast(count) => down >= count,
+    };
+    match (is_down, answers, down, stale) {
+        (true, ..) => State::Down,
+        (_, 1.., ..) if slow > up => State::Slow,
+        (_, 1.., ..) => State::Up,
+        // Too few see it down, and nobody sees it answer.
+        (_, 0, 1.., _) => State::Unknown,
+        (_, 0, 0, 1..) => State::Stale,
+        _ => State::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `d` down, `u` up, `s` slow, `o` too old, `?` never seen.
+    fn states(text: &str) -> impl Iterator<Item = State> {
+        text.chars().map(|c| match c {
+            'd' => State::Down,
+            'u' => State::Up,
+            's' => State::Slow,
+            'o' => State::Stale,
+            _ => State::Unknown,
+        })
+    }
+
+    #[test]
+    fn each_rule_needs_its_number_of_agents() {
+        use DownWhen::{All, Any, AtLeast, Majority};
+        for (seen, all, majority, any, two) in [
+            ("", "?", "?", "?", "?"),
+            ("?", "?", "?", "?", "?"),
+            ("o?", "o", "o", "o", "o"),
+            ("u", "u", "u", "u", "u"),
+            ("d", "d", "d", "d", "?"),
+            ("du", "u", "u", "d", "u"),
+            ("ddu", "u", "d", "d", "d"),
+            ("duu", "u", "u", "d", "u"),
+            ("ddd", "d", "d", "d", "d"),
+            ("dds", "s", "d", "d", "d"),
+            ("dss", "s", "s", "d", "s"),
+            ("ssu", "s", "s", "s", "s"),
+            ("su", "u", "u", "u", "u"),
+            ("ddsu", "u", "u", "d", "d"),
+            // Who can't tell has no say.
+            ("doo?", "d", "d", "d", "?"),
+            ("dduoo", "u", "d", "d", "d"),
+            ("uoo", "u", "u", "u", "u"),
+        ] {
+            let rules = [
+                (All, all),
+                (Majority, majority),
+                (Any, any),
+                (AtLeast(2), two),
+            ];
+            for (rule, expected) in rules {
+                let expected = states(expected).next();
+                let found = verdict(rule, states(seen));
+                assert_eq!(Some(found), expected, "{seen:?} {rule:?}");
+            }
+        }
+    }
+}
