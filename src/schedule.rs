@@ -283,8 +283,8 @@ impl Schedule {
 
 impl Slot {
     /// When to probe again before the next tick, if at all: so many times after a result
-    /// that differs from the one before, or a first one that is a failure. A recheck that
-    /// comes closer than half its time to the tick is left to that.
+    /// that differs from the one before, or a first one that is a failure. One that might
+    /// still be under way at the tick is left to that.
     fn recheck(&mut self, answered: bool, due: Mono, now: Mono) -> Option<Mono> {
         let recheck = self.target.recheck;
         let before = self.answered.replace(answered).unwrap_or(true);
@@ -293,7 +293,7 @@ impl Slot {
             false => recheck.times,
         };
         let again = due.after(recheck.after).max(now);
-        let spare = self.next_tick(due).since(again) >= recheck.after / 2;
+        let spare = self.next_tick(due).since(again) >= self.target.timeout;
         (self.rechecks > 0 && !recheck.after.is_zero() && spare).then_some(again)
     }
 
@@ -540,11 +540,12 @@ mod tests {
         assert!((480..=601).contains(&counted), "{counted}");
     }
 
-    /// Plays results of one target at 10 s, rechecked after 2.5 s: when each probe is due, in
-    /// seconds from its first tick, for each result in turn.
-    fn probed_at(results: &[bool]) -> Vec<f64> {
+    /// Plays results of one target at 10 s with a timeout of 3 s, rechecked after 2.5 s: when
+    /// each probe is due, in seconds from its first tick, for each result in turn.
+    fn probed_at(results: &[bool], took_ms: u64) -> Vec<f64> {
         let mut schedule = Schedule::default();
         let mut target = target("a", 10_000);
+        target.timeout = Duration::from_secs(3);
         target.recheck = crate::model::Recheck {
             after: Duration::from_millis(2_500),
             times: 2,
@@ -557,7 +558,7 @@ mod tests {
         for answered in results {
             let job = schedule.take(Mono(0), SkipWhy::Workers).unwrap();
             dues.push((job.due.0 as f64 - start.0 as f64) / 1e6);
-            let end = job.due.after(Duration::from_millis(10));
+            let end = job.due.after(Duration::from_millis(took_ms));
             schedule.finish(job, *answered, end);
         }
         dues
@@ -565,20 +566,24 @@ mod tests {
 
     #[test]
     fn a_change_is_checked_again_before_the_next_tick() {
-        for (results, expected) in [
-            (vec![true, true, true], vec![0.0, 10.0, 20.0]),
+        for (results, took_ms, expected) in [
+            (vec![true, true, true], 10, vec![0.0, 10.0, 20.0]),
             // Down for good: two rechecks decide it, then the grid goes on.
             (
                 vec![false, false, false, false, false],
+                10,
                 vec![0.0, 2.5, 5.0, 10.0, 20.0],
             ),
-            // One failure alone: the answer is a change again, and is checked again.
             (
-                vec![false, true, true, true, true],
-                vec![0.0, 2.5, 5.0, 7.5, 10.0],
+                vec![false, false, false, false],
+                3000,
+                vec![0.0, 3.0, 6.0, 10.0],
             ),
+            // One failure alone: the answer is a change again, and is checked again, but not
+            // where a probe might still be under way at the tick.
+            (vec![false, true, true, true], 10, vec![0.0, 2.5, 5.0, 10.0]),
         ] {
-            assert_eq!(probed_at(&results), expected, "{results:?}");
+            assert_eq!(probed_at(&results, took_ms), expected, "{results:?}");
         }
     }
 
