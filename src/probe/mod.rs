@@ -16,6 +16,8 @@ use crate::units::Reach;
 
 /// Longest wait for the other side's own goodbye; also at most a quarter of the interval.
 pub const DRAIN_MAX: Duration = Duration::from_millis(100);
+/// Most bytes taken by one read while a script is played.
+const READ_BYTES: usize = 4096;
 /// Most bytes read and thrown away meanwhile.
 const DRAIN_BYTES_MAX: usize = 64 * 1024;
 
@@ -107,7 +109,8 @@ fn talk(
     // Small pieces are to go out at once; where that can't be had they go out a little later.
     let _ = stream.set_nodelay(true);
     let mut script = Talk::new(&target.script, connected, deadline);
-    let mut buffer = [0; 4096];
+    // Not on the stack: that would cost each of many waiting threads a page.
+    let mut buffer = vec![0; READ_BYTES];
     loop {
         match script.next(clock::mono()).map_err(named)? {
             Next::Done => {
