@@ -209,6 +209,11 @@ impl Health {
         self.seen = None;
     }
 
+    /// Whether it was decided that it answers.
+    pub fn answers(&self) -> bool {
+        self.decided.is_some_and(|(verdict, _)| verdict.answers())
+    }
+
     /// What people were last told.
     pub fn told(&self) -> Option<Told> {
         self.told

@@ -6,8 +6,9 @@ use crate::model::DownWhen;
 
 /// The verdict on a target out of its agents' states.
 pub fn verdict(rule: DownWhen, states: impl Iterator<Item = State>) -> State {
-    let (mut up, mut slow, mut down, mut stale) = (0, 0, 0, 0);
+    let (mut up, mut slow, mut down, mut stale, mut all) = (0, 0, 0, 0, 0);
     for state in states {
+        all += 1;
         match state {
             State::Down => down += 1,
             State::Up => up += 1,
@@ -21,7 +22,8 @@ pub fn verdict(rule: DownWhen, states: impl Iterator<Item = State>) -> State {
         DownWhen::All => down > 0 && answers == 0,
         DownWhen::Majority => down > answers,
         DownWhen::Any => down > 0,
-        DownWhen::AtLeast(count) => down >= count,
+        // There may be fewer agents than that for this target.
+        DownWhen::AtLeast(count) => down > 0 && down >= count.min(all),
     };
     match (is_down, answers, down, stale) {
         (true, ..) => State::Down,
@@ -57,7 +59,8 @@ mod tests {
             ("?", "?", "?", "?", "?"),
             ("o?", "o", "o", "o", "o"),
             ("u", "u", "u", "u", "u"),
-            ("d", "d", "d", "d", "?"),
+            ("d", "d", "d", "d", "d"),
+            ("d?", "d", "d", "d", "?"),
             ("du", "u", "u", "d", "u"),
             ("ddu", "u", "d", "d", "d"),
             ("duu", "u", "u", "d", "u"),

@@ -262,11 +262,15 @@ impl Schedule {
         let interval = micros(slot.target.interval);
         let grace = micros(LATE_MAX.min(slot.target.interval / 2));
         let mut next = slot.next_tick(due);
-        let mut count = 1;
+        // A recheck is no tick.
+        let mut count = u64::from(!slot.is_recheck(due));
         if now.0 > next.0 + grace {
             let more = (now.0 - next.0 - grace).div_ceil(interval);
             next = Mono(next.0 + more * interval);
             count += more;
+        }
+        if count == 0 {
+            return next;
         }
         let skipped = slot.skipped.get_or_insert(Skipped {
             count: 0,
@@ -297,12 +301,20 @@ impl Slot {
         (self.rechecks > 0 && !recheck.after.is_zero() && spare).then_some(again)
     }
 
+    /// Whether a probe lies between ticks because of the one before.
+    fn is_recheck(&self, due: Mono) -> bool {
+        let on_grid =
+            due >= self.phase && (due.0 - self.phase.0) % micros(self.target.interval) == 0;
+        self.answered.is_some() && !on_grid
+    }
+
     /// The first tick of the grid after `due` (which may lie off it, as a first probe does).
     /// A tick closer than half an interval to an off-grid first probe is left out.
     fn next_tick(&self, due: Mono) -> Mono {
         let interval = micros(self.target.interval);
         if due < self.phase {
-            return if self.phase.0 - due.0 < interval / 2 {
+            let first = self.answered.is_none();
+            return if first && self.phase.0 - due.0 < interval / 2 {
                 Mono(self.phase.0 + interval)
             } else {
                 self.phase
@@ -596,5 +608,26 @@ mod tests {
         assert_eq!(schedule.replace(vec![other.clone()], Mono(1)), []);
         let job = schedule.take(Mono(1), SkipWhy::Workers).unwrap();
         assert_eq!(*job.target, other);
+    }
+
+    #[test]
+    fn a_missed_recheck_is_no_skipped_tick() {
+        let mut schedule = Schedule::default();
+        let mut target = target("a", 10_000);
+        target.timeout = Duration::from_secs(1);
+        target.recheck = crate::model::Recheck {
+            after: Duration::from_millis(2_500),
+            times: 2,
+        };
+        schedule.replace(vec![target], Mono(0));
+        let first = schedule.take(Mono(0), SkipWhy::Workers).unwrap();
+        let tick = schedule.slots[0].as_ref().unwrap().next_tick(first.due);
+        schedule.finish(first.clone(), true, first.due);
+        let job = schedule.take(tick, SkipWhy::Workers).unwrap();
+        schedule.finish(job, false, tick);
+        let late = tick.after(Duration::from_secs(5));
+        let next = schedule.take(late, SkipWhy::Workers).unwrap();
+        assert_eq!(next.due, tick.after(Duration::from_secs(10)));
+        assert_eq!(schedule.reports(), []);
     }
 }

@@ -32,6 +32,12 @@ pub struct Talk<'s> {
     began: Mono,
     /// What has arrived and was not matched by a step before.
     heard: Vec<u8>,
+    /// The match before ended within a line, so that `heard` does not begin one.
+    mid_line: bool,
+    /// Where each pattern of the step at hand was found to end, and up to where they were
+    /// looked for: what arrives is searched once.
+    ends: Vec<Option<usize>>,
+    searched: usize,
     closed: bool,
 }
 
@@ -43,6 +49,9 @@ impl<'s> Talk<'s> {
             deadline,
             began: now,
             heard: Vec::new(),
+            mid_line: false,
+            ends: Vec::new(),
+            searched: 0,
             closed: false,
         }
     }
@@ -62,15 +71,26 @@ impl<'s> Talk<'s> {
                 return Ok(Next::Read { until });
             }
             self.steps = rest;
-            self.began = now;
+            self.begin(now);
         }
     }
 
     /// What the step at hand wanted said is said. What arrived before is no answer to it.
     pub fn sent(&mut self, now: Mono) {
         self.steps = self.steps.get(1..).unwrap_or_default();
-        self.began = now;
         self.heard.clear();
+        self.mid_line = false;
+        self.begin(now);
+    }
+
+    /// A step begins. A silence does so with what came before it forgotten.
+    fn begin(&mut self, now: Mono) {
+        self.began = now;
+        self.ends.clear();
+        self.searched = 0;
+        if let Some(Step::Silence(_)) = self.steps.first() {
+            self.heard.clear();
+        }
     }
 
     /// These bytes have arrived.
@@ -85,13 +105,17 @@ impl<'s> Talk<'s> {
 
     /// Until when to wait for more; `None` when the step is through.
     fn judge(&mut self, expect: &Expect, now: Mono) -> Result<Option<Mono>, Failure> {
-        let found = match_end(&self.heard, expect);
-        let rejected = reject_at(&self.heard, &expect.reject);
+        let found = self.match_end(expect);
+        let rejected = reject_at(&self.heard, self.mid_line, &expect.reject);
         if let Some(at) = rejected.filter(|at| found.is_none_or(|end| *at < end)) {
             let text = format!("got {}, which is rejected", shown(&self.heard[at..]));
             return Err(failure(Why::Mismatch, text));
         }
         if let Some(end) = found {
+            self.mid_line = match end {
+                0 => self.mid_line,
+                end => self.heard[end - 1] != b'\n',
+            };
             self.heard.drain(..end);
             return Ok(None);
         }
@@ -128,6 +152,21 @@ impl<'s> Talk<'s> {
                 let text = format!("expected {wanted}, got {}", shown(&self.heard));
                 Err(failure(Why::Mismatch, text))
             }
+        }
+    }
+
+    /// Where the match of what is expected ends, when all of it is there.
+    fn match_end(&mut self, expect: &Expect) -> Option<usize> {
+        self.ends.resize(expect.patterns.len(), None);
+        for (end, pattern) in self.ends.iter_mut().zip(&expect.patterns) {
+            let looked = self.searched;
+            *end = end.or_else(|| end_of(&self.heard, pattern, looked));
+        }
+        self.searched = self.heard.len();
+        let mut ends = self.ends.iter().copied();
+        match expect.need {
+            Need::Any => ends.flatten().min(),
+            Need::All => ends.try_fold(0, |most, end| Some(most.max(end?))),
         }
     }
 
@@ -188,34 +227,30 @@ fn wanted(expect: &Expect) -> String {
     cut(&texts.join(joint), 2 * SHOWN_BYTES_MAX).to_string()
 }
 
-/// Where the match of what is expected ends, when all of it is there.
-fn match_end(heard: &[u8], expect: &Expect) -> Option<usize> {
-    let mut ends = expect.patterns.iter().map(|p| end_of(heard, p));
-    match expect.need {
-        Need::Any => ends.flatten().min(),
-        Need::All => ends.try_fold(0, |most, end| Some(most.max(end?))),
-    }
-}
-
-fn end_of(heard: &[u8], pattern: &Pattern) -> Option<usize> {
+/// Where the first match of a pattern ends; the first `looked` bytes were searched before.
+fn end_of(heard: &[u8], pattern: &Pattern, looked: usize) -> Option<usize> {
     let bytes = &pattern.bytes;
     match pattern.place {
         Place::Start => heard.starts_with(bytes).then_some(bytes.len()),
         Place::Anywhere if bytes.is_empty() => Some(0),
-        Place::Anywhere => heard
-            .windows(bytes.len())
-            .position(|w| w == bytes)
-            .map(|at| at + bytes.len()),
+        Place::Anywhere => {
+            let from = looked.saturating_sub(bytes.len() - 1);
+            heard[from..]
+                .windows(bytes.len())
+                .position(|w| w == bytes)
+                .map(|at| from + at + bytes.len())
+        }
     }
 }
 
 /// Where the first line stands that opens with something rejected.
-fn reject_at(heard: &[u8], reject: &[Vec<u8>]) -> Option<usize> {
+fn reject_at(heard: &[u8], mid_line: bool, reject: &[Vec<u8>]) -> Option<usize> {
     if reject.is_empty() {
         return None;
     }
     let newlines = heard.iter().enumerate().filter(|(_, b)| **b == b'\n');
-    let mut starts = std::iter::once(0).chain(newlines.map(|(at, _)| at + 1));
+    let first = (!mid_line).then_some(0);
+    let mut starts = first.into_iter().chain(newlines.map(|(at, _)| at + 1));
     starts.find(|at| reject.iter().any(|r| heard[*at..].starts_with(r)))
 }
 
@@ -357,6 +392,33 @@ mod tests {
                 vec![("ab", 1)],
                 "timeout: expected \"b\", got nothing within 999ms",
             ),
+        ] {
+            assert_eq!(verdict(steps, &arrives), expected);
+        }
+    }
+
+    #[test]
+    fn a_step_goes_on_where_the_one_before_ended() {
+        let rejecting = Step::Expect(Expect {
+            reject: vec![b"5".to_vec()],
+            ..expect(&["ESMTP"])
+        });
+        let one = |text| Step::Expect(expect(&[text]));
+        let quiet = Step::Silence(Duration::from_millis(100));
+        for (steps, arrives, expected) in [
+            // What is left of a line is no line, and nothing to reject.
+            (
+                vec![one("220 "), rejecting.clone()],
+                vec![("220 5star ESMTP", 1)],
+                "done",
+            ),
+            (
+                vec![one("220 a\n"), rejecting],
+                vec![("220 a\n5star ESMTP", 1)],
+                "mismatch: got \"5star ESMTP\", which is rejected",
+            ),
+            // A silence begins when it begins.
+            (vec![one("220 "), quiet], vec![("220 hi\r\n", 1)], "done"),
         ] {
             assert_eq!(verdict(steps, &arrives), expected);
         }

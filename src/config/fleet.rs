@@ -10,8 +10,8 @@ use super::fields::{BLANK, Key, Notes, Path, Presence, Problem, Seen, Spot, quot
 use super::script::{FleetScript, read_fleet_script};
 use super::want::{read_family, read_want, script_of_shut, write_family, write_want};
 use super::{
-    AGENTS_MAX, FLEET_BYTES_MAX, INTERVAL_DEFAULT, RETRIES_DEFAULT, TARGETS_MAX, TIMEOUT_DEFAULT,
-    interval, retries, timeout,
+    AGENT_CONFIG_BYTES_MAX, AGENTS_MAX, FLEET_BYTES_MAX, INTERVAL_DEFAULT, RETRIES_DEFAULT,
+    TARGETS_MAX, TIMEOUT_DEFAULT, agent_config_json, interval, retries, timeout,
 };
 use crate::json::{self, SyntaxError, Value};
 use crate::model::{DownAfter, DownWhen, Name, Target, Want};
@@ -285,7 +285,31 @@ pub fn parse_fleet(text: &[u8], rule: KeyRule) -> Result<Fleet, Vec<Problem>> {
     if rule == KeyRule::Required {
         check_keys(&mut notes);
     }
-    notes.problems.verdict(text, fleet)
+    let fleet = notes.problems.verdict(text, fleet)?;
+    match too_large(&fleet) {
+        Some(problem) => Err(vec![problem]),
+        None => Ok(fleet),
+    }
+}
+
+/// The first agent whose configuration would be too large to send, scripts expanded.
+fn too_large(fleet: &Fleet) -> Option<Problem> {
+    let size = |target| agent_config_json(&[fleet.resolved(target)]).len();
+    let sizes: Vec<usize> = fleet.targets.iter().map(size).collect();
+    if sizes.iter().sum::<usize>() <= AGENT_CONFIG_BYTES_MAX {
+        return None;
+    }
+    let of_agent = |agent: &&FleetAgent| {
+        let targets = fleet.targets.iter().zip(&sizes);
+        let probed =
+            targets.filter(|(t, _)| t.agents.as_ref().is_none_or(|a| a.contains(&agent.name)));
+        probed.map(|(_, size)| size).sum::<usize>() > AGENT_CONFIG_BYTES_MAX
+    };
+    let agent = &fleet.agents.iter().find(of_agent)?.name;
+    let limit = size_text(AGENT_CONFIG_BYTES_MAX as u64);
+    Some(Problem::whole(format!(
+        "the configuration of agent {agent} would exceed {limit}: fewer targets, or shorter scripts"
+    )))
 }
 
 fn not_json(source: &[u8], error: &SyntaxError) -> Problem {
@@ -478,7 +502,11 @@ impl Fleet {
             address: target.address.clone(),
             interval,
             timeout: timeout.unwrap_or(TIMEOUT_DEFAULT).min(interval),
-            retries: retries.unwrap_or(RETRIES_DEFAULT),
+            // A port that is to stay shut gains nothing by being tried again.
+            retries: match target.want {
+                Want::Open => retries.unwrap_or(RETRIES_DEFAULT),
+                Want::Refused | Want::Closed => 0,
+            },
             family: target.family,
             want: target.want,
             script: match &target.script {

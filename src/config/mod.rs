@@ -33,6 +33,8 @@ pub const FLEET_BYTES_MAX: usize = 16 << 20;
 /// Most problems listed for one text; one more line says how many there are beyond.
 pub const PROBLEMS_MAX: usize = 100;
 
+/// Largest configuration of an agent, in bytes.
+pub const AGENT_CONFIG_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Longest path of a key file, in bytes.
 pub const KEY_FILE_LEN_MAX: usize = 4096;
 
@@ -559,6 +561,23 @@ mod tests {
             assert_eq!(problems[0].to_string(), want, "{text}");
         }
     }
+    #[test]
+    fn a_configuration_too_large_to_send_is_refused() {
+        let target = |n| format!(r#"{{"name":"t{n}","address":"h:1","script":"mysql"}}"#);
+        let fleet = |count| {
+            let targets: Vec<String> = (0..count).map(target).collect();
+            let agents = r#"[{"name":"a","dials_in":true}]"#;
+            format!(r#"{{"agents":{agents},"targets":[{}]}}"#, targets.join(","))
+        };
+        assert!(parse_fleet(fleet(10_000).as_bytes(), KeyRule::Waived).is_ok());
+        let problems = parse_fleet(fleet(50_000).as_bytes(), KeyRule::Waived).unwrap_err();
+        let text = problems[0].to_string();
+        assert!(
+            text.starts_with("the configuration of agent a would exceed 16MiB"),
+            "{text}"
+        );
+    }
+
     #[test]
     fn every_address_out_of_reach_is_a_problem_beside_the_others() {
         let target = |name: &str, address: &str, retries: u32| {

@@ -280,6 +280,11 @@ fn read_step(spot: &mut Spot<'_, '_>) -> Option<Step> {
         spot.problem(|| format!("{} goes with expect", quoted(odd)));
         return None;
     }
+    if draft.patterns.len() > PATTERNS_MAX {
+        let count = draft.patterns.len();
+        spot.problem(|| format!("expected at most {PATTERNS_MAX} texts in a step, found {count}"));
+        return None;
+    }
     if let Some(bytes) = draft.send {
         return Some(Step::Send(bytes));
     }

@@ -311,7 +311,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
 fn command(args: Args) -> std::result::Result<ExitCode, Fail> {
     let now = clock::wall();
     let moment = |text: &str| parse_moment(text, now);
-    let until = args.parsed("--until", moment)?.unwrap_or(now);
+    let until = args.parsed("--until", moment)?.unwrap_or(now).min(now);
     let usual = Wall(until.0.saturating_sub(SINCE_DEFAULT_MS));
     let since = args.parsed("--since", moment)?.unwrap_or(usual);
     if since >= until {

@@ -18,8 +18,7 @@ pub const VERSION: u64 = 1;
 pub const HELLO_BYTES_MAX: usize = 4 * 1024;
 /// Longest line after that, in bytes; sealed it is longer, see [`seal`].
 pub const LINE_BYTES_MAX: usize = crate::record::LINE_BYTES_MAX;
-/// Largest configuration, in bytes.
-pub const CONFIG_BYTES_MAX: usize = 16 * 1024 * 1024;
+pub use crate::config::AGENT_CONFIG_BYTES_MAX as CONFIG_BYTES_MAX;
 /// Bytes of a configuration in one part: escaped they still fit a line.
 pub const PART_BYTES: usize = 24 * 1024;
 /// Most epochs an agent keeps, so that a list of them fits a line.

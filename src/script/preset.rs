@@ -1,5 +1,6 @@
 //! Scripts for well-known services, by name: the least that shows that the service
-//! itself speaks, and the goodbye its protocol has, where it has one.
+//! itself speaks, and the goodbye its protocol has, where it has one. Nothing is said
+//! before a greeting has come to the end of its line: its rest would be no answer.
 
 use super::{Expect, Need, Pattern, Place, Script, Step};
 use crate::units::HostPort;
@@ -16,7 +17,7 @@ pub struct Http {
     pub path: Option<String>,
     /// The status; `None` for any 2xx or 3xx.
     pub status: Option<u16>,
-    /// A text somewhere after the status line.
+    /// A text somewhere after the headers.
     pub body: Option<String>,
 }
 
@@ -25,6 +26,7 @@ pub fn script(name: &str) -> Option<Script> {
     let steps = match name {
         "smtp" => vec![
             line("220 ", &["4", "5"]),
+            line("\n", &[]),
             send(b"EHLO tcpmon.invalid\r\n"),
             line("250 ", &["4", "5"]),
             send(b"QUIT\r\n"),
@@ -33,16 +35,19 @@ pub fn script(name: &str) -> Option<Script> {
         "ssh" => vec![opens_with(&[b"SSH-2.0-", b"SSH-1.99-"])],
         "imap" => vec![
             opens_with(&[b"* OK", b"* PREAUTH"]),
+            line("\n", &[]),
             send(b"a LOGOUT\r\n"),
             line("a OK", &["a NO", "a BAD"]),
         ],
         "pop3" => vec![
             opens_with(&[b"+OK"]),
+            line("\n", &[]),
             send(b"QUIT\r\n"),
             opens_with(&[b"+OK"]),
         ],
         "ftp" => vec![
             line("220 ", &["4", "5"]),
+            line("\n", &[]),
             send(b"QUIT\r\n"),
             line("221", &[]),
         ],
@@ -103,6 +108,7 @@ pub fn http(http: &Http, target: &HostPort) -> Script {
     let lines: Vec<&[u8]> = lines.iter().map(|line| line.as_bytes()).collect();
     let mut steps = vec![send(request.as_bytes()), opens_with(&lines)];
     if let Some(body) = &http.body {
+        steps.push(line("\r\n\r\n", &[]));
         steps.push(line(body, &[]));
     }
     Script { steps }

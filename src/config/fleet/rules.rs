@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::fields::Spot;
 use super::super::{slow, up_after};
 use super::{Fleet, FleetTarget, string};
-use crate::model::{DownAfter, DownWhen, Name, Recheck, Rules, Watched};
+use crate::model::{DownAfter, DownWhen, Name, Recheck, Rules, Want, Watched};
 
 /// The time between probes while a change is not decided, where none is given: a quarter
 /// of the interval, but no less than this.
@@ -92,7 +92,11 @@ impl Fleet {
         let up_after = target.up_after.or(defaults.up_after);
         let down_when = target.down_when.or(defaults.down_when);
         Rules {
-            slow: target.slow.or(defaults.slow).or(usual.slow),
+            // How long it takes to find a port shut says nothing of a service.
+            slow: match target.want {
+                Want::Open => target.slow.or(defaults.slow).or(usual.slow),
+                Want::Refused | Want::Closed => None,
+            },
             down_after: down_after.unwrap_or(usual.down_after),
             up_after: up_after.unwrap_or(usual.up_after),
             down_when: down_when.unwrap_or(usual.down_when),

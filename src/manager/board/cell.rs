@@ -138,9 +138,15 @@ impl Cell {
             None => (began, 1, began),
         };
         let more = fitting(finding.at.0.saturating_sub(from.0), self.target.interval);
+        let answered_us = finding.answered_us();
+        // That it answered all the while is told, how fast is told of the last answer alone.
+        let (times, since) = match answered_us.is_some() && self.health.answers() {
+            true => (1, finding.at),
+            false => (more.saturating_add(before).max(1), since),
+        };
         let run = Run {
-            answered_us: finding.answered_us(),
-            times: more.saturating_add(before).max(1),
+            answered_us,
+            times,
             since: ours(since),
             seen,
         };
