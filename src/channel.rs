@@ -137,8 +137,9 @@ impl From<Error> for NoChannel {
 }
 
 /// Dials the peer at `address` and greets it. Of several keys, of which the peer may not
-/// know each, `turn` says which one's turn it is; it moves on when the greeting fails. A name that stands for this host's own
-/// loopback is not talked to without a key where it resolves to something else.
+/// know each, `turn` says which one's turn it is; it moves on when the greeting fails. A
+/// name that stands for this host's own loopback is not talked to without a key where it
+/// resolves to something else.
 pub fn dial(
     resolver: &Resolver,
     address: &HostPort,

@@ -3,7 +3,8 @@
 //! Each target has a fixed grid: its phase (from the hash of its name) plus whole
 //! intervals, counted from the schedule's start, whatever the probes take. A tick
 //! that can't be met within [`LATE_MAX`] or half the interval is skipped and
-//! counted, never made up for. A job is held by one worker from [`Schedule::take`]
+//! counted, never made up for. Between ticks a target is probed again, a few times,
+//! while it is not decided whether it has changed. A job is held by one worker from [`Schedule::take`]
 //! to [`Schedule::finish`], so no target is ever probed twice at once.
 
 use std::cmp::Reverse;
@@ -629,5 +630,29 @@ mod tests {
         let next = schedule.take(late, SkipWhy::Workers).unwrap();
         assert_eq!(next.due, tick.after(Duration::from_secs(10)));
         assert_eq!(schedule.reports(), []);
+    }
+
+    /// Also before the first tick of the grid, which a first probe may come close to.
+    #[test]
+    fn rechecks_push_no_tick_away() {
+        for name in "abcdefghijklmnopqrstuvwxyz".chars() {
+            let mut schedule = Schedule::default();
+            let mut target = target(&name.to_string(), 600_000);
+            target.timeout = Duration::from_secs(3);
+            target.recheck = crate::model::Recheck {
+                after: Duration::from_secs(150),
+                times: 2,
+            };
+            let interval = target.interval;
+            schedule.replace(vec![target], Mono(0));
+            let mut before = None;
+            for n in 0..6 {
+                let job = schedule.take(Mono(0), SkipWhy::Workers).unwrap();
+                let due = job.due;
+                schedule.finish(job, false, due);
+                let gap = due.since(before.replace(due).unwrap_or(due));
+                assert!(n < 2 || gap <= interval, "{name}: probe {n} after {gap:?}");
+            }
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The `tcpmon-agent` program: probes on schedule from its last good configuration,
-//! records every result on disk, and serves the managers that connect.
+//! records every result on disk, and serves the managers that connect or that it dials.
+//! `check` is one probe now, with none of that.
 //!
 //! Starting is recovering: there is no clean shutdown, and nothing is kept only in
 //! memory that a restart would need.

@@ -1,6 +1,6 @@
 //! Where results go: into the spool, and into the table of each target's latest
 //! state. Both change under one lock, so a snapshot of the table tells every
-//! result up to the number it names.
+//! result up to the number it names. What is unusual for a target is noted on the way.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};

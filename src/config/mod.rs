@@ -1,5 +1,6 @@
 //! Configurations as text and as a model: the fleet file that a person writes
-//! ([`Fleet`]) and the list of targets that travels to an agent.
+//! ([`Fleet`]) and the list of targets that travels to an agent, with the scripts of
+//! both.
 //!
 //! Reading validates the whole and lists every problem with its position, so that
 //! a value of these types that came from text is valid. Each object's keys stand in
@@ -561,6 +562,41 @@ mod tests {
             assert_eq!(problems[0].to_string(), want, "{text}");
         }
     }
+    #[test]
+    fn a_port_that_is_to_stay_shut_is_tried_once_and_never_slow() {
+        let fleet = fleet(
+            r#"{"defaults": {"slow": "50ms", "retries": 3}, "targets": [
+                {"name": "open", "address": "h:1"},
+                {"name": "refused", "address": "h:1", "want": "refused"},
+                {"name": "closed", "address": "h:1", "want": "closed", "retries": 2}]}"#,
+        );
+        let of = |t| (fleet.resolved(t).retries, fleet.rules_of(t).slow.is_some());
+        let all: Vec<_> = fleet.targets.iter().map(of).collect();
+        assert_eq!(all, [(3, true), (0, false), (0, false)]);
+    }
+
+    #[test]
+    fn rechecks_follow_from_the_rules_and_never_outnumber_ticks() {
+        let fleet = fleet(
+            r#"{"defaults": {"interval": "10s"}, "targets": [
+                {"name": "usual", "address": "h:1"},
+                {"name": "short", "address": "h:1", "interval": "2s"},
+                {"name": "none", "address": "h:1", "interval": "1s"},
+                {"name": "own", "address": "h:1", "retry_interval": "500ms", "down_after": "3 within 5"},
+                {"name": "one", "address": "h:1", "down_after": 1, "up_after": 1},
+                {"name": "off", "address": "h:1", "retry_interval": "10s"}]}"#,
+        );
+        let of = |t| {
+            let recheck = fleet.resolved(t).recheck;
+            (recheck.after.as_millis(), recheck.times)
+        };
+        let all: Vec<_> = fleet.targets.iter().map(of).collect();
+        assert_eq!(
+            all,
+            [(2500, 2), (1000, 2), (0, 0), (500, 4), (2500, 0), (0, 0)]
+        );
+    }
+
     #[test]
     fn a_configuration_too_large_to_send_is_refused() {
         let target = |n| format!(r#"{{"name":"t{n}","address":"h:1","script":"mysql"}}"#);

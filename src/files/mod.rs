@@ -1,5 +1,5 @@
 //! Files and directories outside the journal: bounded reads, files replaced
-//! whole, the data directory and its lock. Where data lies is decided by a pure
+//! whole, the data directory and its lock, key files and random bytes. Where data lies is decided by a pure
 //! function over the environment. What always holds: a file written here is,
 //! after any crash, either the old one or the new one, whole.
 

@@ -1,5 +1,5 @@
-//! The `tcpmon-manager` program: keeps a link to every agent of the fleet, stores
-//! what they record, tells how things stand. A prompt-driven menu, and the same work
+//! The `tcpmon-manager` program: keeps a link to every agent of the fleet, dialled or
+//! dialling in, stores what they record, tells how things stand. A prompt-driven menu, and the same work
 //! headless; commands that only read need no running manager and disturb none.
 
 pub mod audit;

@@ -186,6 +186,19 @@ fleet.json:2:12: targets: expected a list, found 7
     }
 
     #[test]
+    fn what_each_agent_is_told_can_be_seen() {
+        let fleet = r#"{"agents":[{"name":"a","address":"localhost:1"},{"name":"b","dials_in":true}],
+            "targets":[{"name":"t","address":"h:22","script":"ssh"},
+                       {"name":"u","address":"h:1","interval":"1s","agents":["b"]}]}"#;
+        let fleet = crate::config::parse_fleet(fleet.as_bytes(), KeyRule::Required).unwrap();
+        let t = r#"  {"name":"t","address":"h:22","interval_ms":10000,"timeout_ms":3000,"retries":1,"script":[{"expect_start":["SSH-2.0-","SSH-1.99-"]}],"recheck_ms":2500,"rechecks":2}"#;
+        let u =
+            r#"  {"name":"u","address":"h:1","interval_ms":1000,"timeout_ms":1000,"retries":1}"#;
+        let expected = format!("agent a\n{t}\nagent b\n{t}\n{u}\n");
+        assert_eq!(expanded(&fleet), expected);
+    }
+
+    #[test]
     fn a_file_that_is_not_there_is_a_problem_too() {
         let (text, _) = checked(None, KeyRule::Required);
         assert_eq!(text, "fleet.json: no such file or directory\n");

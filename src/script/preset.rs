@@ -229,6 +229,30 @@ mod tests {
     }
 
     #[test]
+    fn a_body_is_looked_for_behind_the_headers() {
+        let want = Http {
+            body: Some("OK".into()),
+            ..Http::default()
+        };
+        let steps = http(&want, &"h:80".parse().unwrap()).steps;
+        let texts = steps[2..].iter().map(|step| match step {
+            Step::Expect(expect) => &expect.patterns[0].bytes[..],
+            step => panic!("{step:?}"),
+        });
+        assert_eq!(texts.collect::<Vec<_>>(), [&b"\r\n\r\n"[..], b"OK"]);
+    }
+
+    #[test]
+    fn nothing_is_said_within_a_greeting() {
+        for name in ["smtp", "imap", "pop3", "ftp"] {
+            let steps = script(name).unwrap().steps;
+            let says = steps.iter().position(|s| matches!(s, Step::Send(_)));
+            let before = &steps[says.unwrap() - 1];
+            assert_eq!(*before, line("\n", &[]), "{name}");
+        }
+    }
+
+    #[test]
     fn a_client_hello_is_one_record_with_right_lengths() {
         let hello = client_hello();
         let long = |at: usize| usize::from(hello[at]) << 8 | usize::from(hello[at + 1]);

@@ -180,6 +180,21 @@ fn a_second_writer_is_refused_and_readers_are_not() {
         "{line}"
     );
     assert!(!line.contains("\"c\":"), "{line}");
+    for (words, told) in [
+        (
+            vec!["report", "--since", "2030-01-01"],
+            "is not before --until",
+        ),
+        (
+            vec!["report", "--since", "soon"],
+            "expected a duration back from now",
+        ),
+        (vec!["report", "--json", "--csv"], "give one of the two"),
+    ] {
+        run(&mut site.reading_command(&words))
+            .code(2)
+            .stderr_has(told);
+    }
     for words in [
         ["status", "--json"],
         ["report", "--json"],

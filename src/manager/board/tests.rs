@@ -592,6 +592,19 @@ fn a_now_message_counts_what_is_new_in_it() {
 }
 
 #[test]
+fn one_slow_answer_told_after_a_while_is_one() {
+    let mut b = board();
+    b.play(10, "+++");
+    let mut slow = entry("web", true, 90, 10);
+    slow.us = 312_000;
+    b.now_message(&name("attic"), E1, 20, &[slow], at(91));
+    let row = b.one(91);
+    assert_eq!(row.state, State::Up);
+    assert_eq!(row.undecided, Some(Progress { have: 1, need: 2 }));
+    assert_eq!(b.texts(), [""; 0]);
+}
+
+#[test]
 fn a_result_that_was_only_replayed_is_still_new() {
     let mut b = Board::new();
     b.set_fleet(&[(name("attic"), vec![target("web", "10.0.0.7:443")])]);

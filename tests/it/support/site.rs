@@ -61,9 +61,14 @@ impl Site {
     }
 
     pub fn reading(&self, words: &[&str]) -> String {
+        run(&mut self.reading_command(words)).stdout
+    }
+
+    /// A command of the manager's that only reads.
+    pub fn reading_command(&self, words: &[&str]) -> Command {
         let mut command = program("tcpmon-manager");
         command.args(words);
-        run(&mut self.common(command)).stdout
+        self.common(command)
     }
 
     /// Writes a fleet of these agents and `targets` targets at `interval`.
