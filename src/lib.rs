@@ -5,10 +5,10 @@
 //!
 //! ```text
 //! ground    error  text  json  units  crc32  crypto
-//! model     script  model  key  record  config
+//! model     script  model  key  record  quiet  alert  config
 //! logic     schedule  health  quorum  stats  talk
 //! protocol  proto
-//! edges     clock  bell  files  log  cli  net  channel  journal  probe  term
+//! edges     clock  bell  files  log  cli  net  channel  journal  probe  term  http
 //! programs  server  agent  manager
 //! ```
 #![forbid(unsafe_code)]
@@ -20,9 +20,11 @@ pub mod json;
 pub mod text;
 pub mod units;
 
+pub mod alert;
 pub mod config;
 pub mod key;
 pub mod model;
+pub mod quiet;
 pub mod record;
 pub mod script;
 

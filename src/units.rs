@@ -6,11 +6,13 @@
 
 mod address;
 mod cidr;
+mod url;
 
 use std::time::Duration;
 
 pub use address::{Family, HOST_LEN_MAX, HostPort};
 pub use cidr::{Cidr, RULES_MAX, Reach};
+pub use url::{HttpUrl, URL_LEN_MAX};
 
 /// Wall time: Unix milliseconds. Steps when the host's clock is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

@@ -13,8 +13,10 @@ use super::{
     AGENT_CONFIG_BYTES_MAX, AGENTS_MAX, FLEET_BYTES_MAX, INTERVAL_DEFAULT, RETRIES_DEFAULT,
     TARGETS_MAX, TIMEOUT_DEFAULT, agent_config_json, interval, retries, timeout,
 };
+use crate::alert::AlertRule;
 use crate::json::{self, SyntaxError, Value};
 use crate::model::{DownAfter, DownWhen, Name, Target, Want};
+use crate::quiet::Maintenance;
 use crate::script::Script;
 use crate::text::nearest;
 use crate::units::{Family, HostPort, duration_text, size_text};
@@ -35,6 +37,10 @@ pub struct Fleet {
     pub agents: Vec<FleetAgent>,
     pub defaults: Defaults,
     pub targets: Vec<FleetTarget>,
+    /// When which targets are left alone.
+    pub maintenance: Vec<Maintenance>,
+    /// Who is alerted of what.
+    pub alerts: Vec<AlertRule>,
 }
 
 /// What holds for targets, and for the links to agents, that do not say otherwise.
@@ -74,6 +80,39 @@ pub struct FleetTarget {
     pub down_when: Option<DownWhen>,
     /// Who probes it; `None` means all agents.
     pub agents: Option<Vec<Name>>,
+    /// Whether each address of its name is probed by itself.
+    pub each_address: bool,
+    /// Targets without which it cannot be reached.
+    pub depends_on: Vec<Name>,
+    /// What it is reported together with.
+    pub group: Option<Name>,
+    pub tags: Vec<Name>,
+}
+
+impl FleetTarget {
+    /// A target that leaves everything else to the defaults.
+    pub fn new(name: Name, address: HostPort) -> FleetTarget {
+        FleetTarget {
+            name,
+            address,
+            interval: None,
+            timeout: None,
+            retries: None,
+            family: Family::Any,
+            want: Want::Open,
+            script: None,
+            slow: None,
+            down_after: None,
+            up_after: None,
+            retry_interval: None,
+            down_when: None,
+            agents: None,
+            each_address: false,
+            depends_on: Vec::new(),
+            group: None,
+            tags: Vec::new(),
+        }
+    }
 }
 
 /// In the order of reading: a target's checks need the agents and the defaults.
@@ -334,22 +373,7 @@ fn read_defaults(defaults: &mut Defaults, spot: &mut Spot<'_, '_>) {
 }
 
 fn read_target(spot: &mut Spot<'_, '_>) -> FleetTarget {
-    let mut target = FleetTarget {
-        name: BLANK.0.clone(),
-        address: BLANK.1.clone(),
-        interval: None,
-        timeout: None,
-        retries: None,
-        family: Family::Any,
-        want: Want::Open,
-        script: None,
-        slow: None,
-        down_after: None,
-        up_after: None,
-        retry_interval: None,
-        down_when: None,
-        agents: None,
-    };
+    let mut target = FleetTarget::new(BLANK.0.clone(), BLANK.1.clone());
     spot.object(&mut target, &TARGET);
     check_timeout_fits(target.timeout, target.interval, spot);
     check_down_when(&target, spot);

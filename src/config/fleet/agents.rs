@@ -17,6 +17,8 @@ pub struct FleetAgent {
     /// The file with this agent's key, as written: relative to the fleet file. `None`
     /// where the one in the defaults is to be used.
     pub key_file: Option<String>,
+    /// Targets that answer whenever this agent's own network works.
+    pub anchors: Vec<Name>,
 }
 
 /// Whether an agent beyond loopback must have a key.
@@ -76,6 +78,7 @@ pub(super) fn read_agent(spot: &mut Spot<'_, '_>) -> FleetAgent {
         name: BLANK.0.clone(),
         address: None,
         key_file: None,
+        anchors: Vec::new(),
     };
     if spot.object(&mut agent, &AGENT) {
         check_way(spot);

@@ -55,6 +55,7 @@ pub(super) fn agent(
         name,
         address,
         key_file,
+        anchors: old.map_or_else(Vec::new, |a| a.anchors.clone()),
     }))
 }
 
@@ -70,22 +71,21 @@ pub(super) fn target(
     };
     let address = address(talk, old.map(|t| &t.address))?;
     // A target that leaves everything to the defaults shows what those are.
-    let mut new = FleetTarget {
-        family: old.map_or_else(Default::default, |t| t.family),
-        want: old.map_or_else(Default::default, |t| t.want),
-        script: old.and_then(|t| t.script.clone()),
-        name,
-        address,
-        interval: None,
-        timeout: None,
-        retries: None,
-        slow: None,
-        down_after: None,
-        up_after: None,
-        retry_interval: old.and_then(|t| t.retry_interval),
-        down_when: old.and_then(|t| t.down_when),
-        agents: old.and_then(|t| t.agents.clone()),
-    };
+    let mut new = FleetTarget::new(name, address);
+    if let Some(old) = old {
+        // What is not asked here stays.
+        new = FleetTarget {
+            name: new.name,
+            address: new.address,
+            interval: None,
+            timeout: None,
+            retries: None,
+            slow: None,
+            down_after: None,
+            up_after: None,
+            ..old.clone()
+        };
+    }
     let usual = fleet.resolved(&new);
     let own = old.and_then(|t| t.interval);
     new.interval = interval(talk, own, usual.interval)?;

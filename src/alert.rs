@@ -1,0 +1,150 @@
+//! What people are alerted of, and how: the rules of a fleet file's receivers, and the
+//! messages that they get.
+//!
+//! Only nouns: when something is told is decided by the manager, how it travels too.
+
+use std::time::Duration;
+
+use crate::model::{Name, Wall, Why};
+use crate::quiet::Pattern;
+use crate::units::{HostPort, HttpUrl};
+
+/// Kinds of events that a receiver may ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum On {
+    Down,
+    Up,
+    Slow,
+    /// An agent is away, cut off from its anchors, in trouble, or well again.
+    Agent,
+    Flapping,
+}
+
+impl On {
+    /// In the order in which they are written.
+    pub const ALL: [On; 5] = [On::Down, On::Up, On::Slow, On::Agent, On::Flapping];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            On::Down => "down",
+            On::Up => "up",
+            On::Slow => "slow",
+            On::Agent => "agent",
+            On::Flapping => "flapping",
+        }
+    }
+}
+
+/// How a message gets to its receiver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Way {
+    /// A program and its arguments, never through a shell.
+    Run(Vec<String>),
+    Webhook {
+        url: HttpUrl,
+        body: Form,
+    },
+}
+
+/// What a webhook is sent.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Form {
+    /// The message as [`Message::json`] has it.
+    #[default]
+    Json,
+    /// For Alertmanager's `POST /api/v2/alerts`.
+    Alertmanager,
+    /// For Slack and what understands the same (Mattermost, Rocket.Chat).
+    Slack,
+    /// For ntfy: the topic is the last part of the URL's path.
+    Ntfy,
+    /// A text with `{{placeholders}}`.
+    Template(String),
+}
+
+/// A receiver of alerts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AlertRule {
+    pub name: Name,
+    /// Each at most once, in order; never empty.
+    pub on: Vec<On>,
+    /// Which targets; for the events of agents it does not matter.
+    pub targets: Vec<Pattern>,
+    pub way: Way,
+    /// Longest time that one delivery may take.
+    pub timeout: Duration,
+    /// How often what lasts is told again.
+    pub repeat: Option<Duration>,
+    /// What happens within this time after the first is one message.
+    pub group_wait: Duration,
+    /// Whether outages are told that were over before they were known.
+    pub late: bool,
+}
+
+/// Why a message is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Occasion {
+    /// Something has changed.
+    News,
+    /// It still is so.
+    Reminder,
+    /// It was so, and is over, and was not known.
+    Late,
+    /// Somebody wants to see whether it arrives.
+    Test,
+}
+
+/// What an event is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    Target(Name),
+    Agent(Name),
+}
+
+/// What somebody who sees a target says of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Voice {
+    pub agent: Name,
+    /// `up`, `down`, `unknown`, …
+    pub state: String,
+    pub why: Option<Why>,
+}
+
+/// One thing that a message tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AlertEvent {
+    pub on: On,
+    pub subject: Subject,
+    /// Where the target is.
+    pub address: Option<HostPort>,
+    /// What it is now: `down`, `up`, `slow`, `flapping`; of an agent `away`, `cut off`,
+    /// `trouble`, `connected`.
+    pub state: String,
+    /// What it was when that was told last.
+    pub was: String,
+    /// Since when it is what it is.
+    pub since: Wall,
+    /// How long what is over has lasted.
+    pub lasted: Option<Duration>,
+    pub why: Option<Why>,
+    /// The whole story in one line. Holds text from outside, not escaped.
+    pub text: String,
+    /// Who sees what; empty for agents.
+    pub voices: Vec<Voice>,
+}
+
+/// What a receiver gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// The same for every try to deliver it.
+    pub id: String,
+    pub at: Wall,
+    /// The rule's name.
+    pub alert: Name,
+    /// The manager's.
+    pub manager: Name,
+    pub occasion: Occasion,
+    /// At least one, most important first.
+    pub events: Vec<AlertEvent>,
+}
