@@ -1,10 +1,9 @@
 //! What a target's results add up to, as one agent sees it: up, slow or down, for how
-//! long that holds without new results, when it is flapping, and what of it is news.
+//! long that holds without new results, and whether it is flapping.
 //!
-//! Pure: results come in with their times, states and news go out. Always: a state once
-//! decided holds until enough results say otherwise; results before an outage began or
-//! ended count for nothing afterwards; nothing is news that was told before, nor while
-//! the target is flapping.
+//! Pure: results come in with their times, states go out. Always: a state once decided
+//! holds until enough results say otherwise; results before an outage began or ended
+//! count for nothing afterwards.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -25,6 +24,8 @@ const STALE_MIN: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
     Down,
+    /// Fails, and so does what it is reached through.
+    Unreachable,
     /// Answers, and takes too long for it.
     Slow,
     /// Something was known, and is too old to be true now.
@@ -39,6 +40,7 @@ impl State {
     pub fn as_str(self) -> &'static str {
         match self {
             State::Down => "down",
+            State::Unreachable => "unreachable",
             State::Slow => "slow",
             State::Stale => "stale",
             State::Unknown => "unknown",
@@ -87,34 +89,13 @@ impl From<Verdict> for State {
     }
 }
 
-/// What people were last told of a target: kept on disk, so that a restart repeats no news.
+/// What is known of a target: kept on disk over a restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Told {
+pub struct Known {
     pub verdict: Verdict,
     pub since: Wall,
     /// That it is flapping, so that the verdict is not to be relied on.
     pub flapping: bool,
-}
-
-/// Something worth telling.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum News {
-    Down,
-    /// `outage`: how long it was down, if it was.
-    Slow {
-        outage: Option<Duration>,
-    },
-    /// What it was before, and for how long.
-    Up {
-        from: Verdict,
-        after: Duration,
-    },
-    /// It changes too often; how much, in percent of what is possible.
-    Flapping {
-        percent: u32,
-    },
-    /// It does so no longer.
-    Steady,
 }
 
 /// Equal results in a row, as they come in.
@@ -153,18 +134,16 @@ pub struct Health {
     /// The latest results that may still decide something, oldest first.
     recent: VecDeque<(Verdict, Wall)>,
     flaps: Flaps,
-    told: Option<Told>,
     /// What the records add up to that arrive late.
     past: Option<Box<Health>>,
 }
 
 impl Health {
-    /// Takes the newest results. Gives back what is worth telling, in order.
-    pub fn take(&mut self, rules: &Rules, run: Run) -> Vec<News> {
+    /// Takes the newest results.
+    pub fn take(&mut self, rules: &Rules, run: Run) {
         self.seen = Some(run.seen);
         self.past = None;
         self.push(rules, &run);
-        self.tell()
     }
 
     /// What is known still held at `seen`, though there is no new result.
@@ -172,18 +151,22 @@ impl Health {
         self.seen = self.seen.max(Some(seen));
     }
 
-    /// Takes a result that arrived late, after newer ones. It changes no state and is no
-    /// news. But where such results show that the target was otherwise for a while after
-    /// its state seemed to begin, that state began later. Before there are newer ones
-    /// it says what is to be known of flapping.
-    pub fn late(&mut self, rules: &Rules, answered_us: Option<u64>, at: Wall) {
+    /// Takes a result that arrived late, after newer ones. It changes no state. But where
+    /// such results show that the target was otherwise for a while after its state seemed
+    /// to begin, that state began later. Before there are newer ones it says what is to be
+    /// known of flapping. Gives back an outage that is over, when such results tell of one:
+    /// from when, until when.
+    pub fn late(
+        &mut self,
+        rules: &Rules,
+        answered_us: Option<u64>,
+        at: Wall,
+    ) -> Option<(Wall, Wall)> {
         let Some(seen) = self.seen else {
             self.flaps.remember(answered_us.is_none());
-            return;
+            return None;
         };
-        let Some((verdict, since)) = self.decided.filter(|_| at <= seen) else {
-            return;
-        };
+        let (verdict, since) = self.decided.filter(|_| at <= seen)?;
         let run = Run {
             answered_us,
             times: 1,
@@ -191,21 +174,24 @@ impl Health {
             seen: at,
         };
         let past = self.past.get_or_insert_default();
+        let before = past.decided;
         past.push(rules, &run);
+        let after = past.decided;
         let otherwise = |v: Verdict| v.answers() != verdict.answers();
-        let was = past.decided.is_some_and(|(past, _)| otherwise(past));
+        let was = after.is_some_and(|(past, _)| otherwise(past));
         if was && otherwise(Verdict::of(answered_us, rules)) && at > since {
             self.decided = Some((verdict, at));
-            self.keep_told();
         }
+        let (began, ended) = (before?, after?);
+        let over = !began.0.answers() && ended.0.answers();
+        over.then_some((began.1, ended.1))
     }
 
-    /// Takes back what was told before a restart. The state is that, and is stale until a
+    /// Takes back what was known before a restart. The state is that, and is stale until a
     /// result confirms it or [`Health::confirm`] does.
-    pub fn restore(&mut self, told: Told) {
-        self.decided = Some((told.verdict, told.since));
-        self.told = Some(told);
-        self.flaps.set(told.flapping);
+    pub fn restore(&mut self, known: Known) {
+        self.decided = Some((known.verdict, known.since));
+        self.flaps.set(known.flapping);
         self.seen = None;
     }
 
@@ -214,9 +200,19 @@ impl Health {
         self.decided.is_some_and(|(verdict, _)| verdict.answers())
     }
 
-    /// What people were last told.
-    pub fn told(&self) -> Option<Told> {
-        self.told
+    /// What is to be kept over a restart.
+    pub fn known(&self) -> Option<Known> {
+        let flapping = self.flaps.flapping();
+        self.decided.map(|(verdict, since)| Known {
+            verdict,
+            since,
+            flapping,
+        })
+    }
+
+    /// How much it changes, in percent of what is possible.
+    pub fn flap_percent(&self) -> u32 {
+        self.flaps.percent()
     }
 
     /// When a result last proved how things are; `None` since a restart.
@@ -331,56 +327,6 @@ impl Health {
             .rev()
             .take_while(|(v, _)| so(*v))
             .fold_run()
-    }
-
-    fn tell(&mut self) -> Vec<News> {
-        let mut news = Vec::new();
-        let flapping = self.flaps.flapping();
-        if let Some(told) = &mut self.told {
-            if told.flapping != flapping {
-                told.flapping = flapping;
-                let percent = self.flaps.percent();
-                news.push(match flapping {
-                    true => News::Flapping { percent },
-                    false => News::Steady,
-                });
-            }
-        }
-        let Some((verdict, since)) = self.decided.filter(|_| !flapping) else {
-            return news;
-        };
-        let before = self.told.replace(Told {
-            verdict,
-            since,
-            flapping,
-        });
-        let Some(before) = before else {
-            match verdict {
-                Verdict::Up => {}
-                Verdict::Slow => news.push(News::Slow { outage: None }),
-                Verdict::Down => news.push(News::Down),
-            }
-            return news;
-        };
-        let after = Duration::from_millis(since.0.saturating_sub(before.since.0));
-        match (before.verdict, verdict) {
-            (from, to) if from == to => {}
-            (_, Verdict::Down) => news.push(News::Down),
-            (from, Verdict::Slow) => news.push(News::Slow {
-                outage: (!from.answers()).then_some(after),
-            }),
-            (from, Verdict::Up) => news.push(News::Up { from, after }),
-        }
-        news
-    }
-
-    /// What was told of this state is told of the time when it began, too.
-    fn keep_told(&mut self) {
-        if let (Some(told), Some((verdict, since))) = (&mut self.told, self.decided) {
-            if told.verdict == verdict {
-                told.since = since;
-            }
-        }
     }
 }
 

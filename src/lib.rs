@@ -6,7 +6,7 @@
 //! ```text
 //! ground    error  text  json  units  crc32  crypto
 //! model     script  model  key  record  quiet  alert  config
-//! logic     schedule  health  quorum  stats  talk
+//! logic     schedule  health  standing  quorum  stats  talk
 //! protocol  proto
 //! edges     clock  bell  files  log  cli  net  channel  journal  probe  term  http
 //! programs  server  agent  manager
@@ -31,6 +31,7 @@ pub mod script;
 pub mod health;
 pub mod quorum;
 pub mod schedule;
+pub mod standing;
 pub mod stats;
 pub mod talk;
 

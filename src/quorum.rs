@@ -1,12 +1,13 @@
 //! What a target is, out of what each of its agents says: how many have to see it down
-//! for it to be down. Agents that can't tell (nothing seen yet, or too long ago) have no say.
+//! for it to be down. Agents that can't tell (nothing seen yet, too long ago, or no way
+//! there) have no say.
 
 use crate::health::State;
 use crate::model::DownWhen;
 
 /// The verdict on a target out of its agents' states.
 pub fn verdict(rule: DownWhen, states: impl Iterator<Item = State>) -> State {
-    let (mut up, mut slow, mut down, mut stale, mut all) = (0, 0, 0, 0, 0);
+    let (mut up, mut slow, mut down, mut stale, mut behind, mut all) = (0, 0, 0, 0, 0, 0);
     for state in states {
         all += 1;
         match state {
@@ -14,6 +15,7 @@ pub fn verdict(rule: DownWhen, states: impl Iterator<Item = State>) -> State {
             State::Up => up += 1,
             State::Slow => slow += 1,
             State::Stale => stale += 1,
+            State::Unreachable => behind += 1,
             State::Unknown => {}
         }
     }
@@ -25,13 +27,14 @@ pub fn verdict(rule: DownWhen, states: impl Iterator<Item = State>) -> State {
         // There may be fewer agents than that for this target.
         DownWhen::AtLeast(count) => down > 0 && down >= count.min(all),
     };
-    match (is_down, answers, down, stale) {
+    match (is_down, answers, down) {
         (true, ..) => State::Down,
-        (_, 1.., ..) if slow > up => State::Slow,
-        (_, 1.., ..) => State::Up,
+        (_, 1.., _) if slow > up => State::Slow,
+        (_, 1.., _) => State::Up,
         // Too few see it down, and nobody sees it answer.
-        (_, 0, 1.., _) => State::Unknown,
-        (_, 0, 0, 1..) => State::Stale,
+        (_, 0, 1..) => State::Unknown,
+        _ if behind > 0 => State::Unreachable,
+        _ if stale > 0 => State::Stale,
         _ => State::Unknown,
     }
 }
@@ -40,13 +43,14 @@ pub fn verdict(rule: DownWhen, states: impl Iterator<Item = State>) -> State {
 mod tests {
     use super::*;
 
-    /// `d` down, `u` up, `s` slow, `o` too old, `?` never seen.
+    /// `d` down, `u` up, `s` slow, `o` too old, `b` behind something down, `?` never seen.
     fn states(text: &str) -> impl Iterator<Item = State> {
         text.chars().map(|c| match c {
             'd' => State::Down,
             'u' => State::Up,
             's' => State::Slow,
             'o' => State::Stale,
+            'b' => State::Unreachable,
             _ => State::Unknown,
         })
     }
@@ -74,6 +78,10 @@ mod tests {
             ("doo?", "d", "d", "d", "?"),
             ("dduoo", "u", "d", "d", "d"),
             ("uoo", "u", "u", "u", "u"),
+            ("b", "b", "b", "b", "b"),
+            ("bo?", "b", "b", "b", "b"),
+            ("bbu", "u", "u", "u", "u"),
+            ("bd", "d", "d", "d", "?"),
         ] {
             let rules = [
                 (All, all),

@@ -1,4 +1,4 @@
-//! Scripts: results a second apart, and what is decided, undecided and told after each.
+//! Scripts: results a second apart, and what is decided and undecided after each.
 
 use super::*;
 use crate::model::DownAfter;
@@ -37,21 +37,20 @@ fn run(letter: char, second: u64) -> Run {
 
 const EVERY: Duration = Duration::from_secs(1);
 
-/// A letter for the state, how far a change of it has come, and `!` for each piece of news:
-/// `U1/3`, `D!`.
-fn after(health: &Health, rules: &Rules, now: Wall, news: &[News]) -> String {
+/// A letter for the state, and how far a change of it has come: `U1/3`, `D`.
+fn after(health: &Health, rules: &Rules, now: Wall) -> String {
     let state = health.state(EVERY, None, now);
     let letter = state.as_str()[..1].to_uppercase();
     let undecided = health.undecided(rules).map(|p| p.to_string());
-    letter + &undecided.unwrap_or_default() + &"!".repeat(news.len())
+    letter + &undecided.unwrap_or_default()
 }
 
 /// What is so after each of the results, the first at second 1.
 fn played(rules: &Rules, results: &str) -> String {
     let mut health = Health::default();
     let each = (1..).zip(results.chars()).map(|(second, letter)| {
-        let news = health.take(rules, run(letter, second));
-        after(&health, rules, at(second), &news)
+        health.take(rules, run(letter, second));
+        after(&health, rules, at(second))
     });
     each.collect::<Vec<_>>().join(" ")
 }
@@ -61,23 +60,23 @@ fn so_many_results_decide() {
     for (down_after, up_after, results, expected) in [
         // The first answer decides at once, the first failure does not.
         ("3", 2, "+", "U"),
-        ("3", 2, "~", "S!"),
-        ("3", 2, "xxx", "U1/3 U2/3 D!"),
+        ("3", 2, "~", "S"),
+        ("3", 2, "xxx", "U1/3 U2/3 D"),
         ("3", 2, "xx+", "U1/3 U2/3 U"),
         // Exactly so many in a row, and one answer in between.
-        ("3", 2, "+xxx", "U U1/3 U2/3 D!"),
+        ("3", 2, "+xxx", "U U1/3 U2/3 D"),
         ("3", 2, "+xx+xx", "U U1/3 U2/3 U U1/3 U2/3"),
-        ("1", 1, "+x+x", "U D! U! D!"),
-        ("2", 1, "+xx+", "U U1/2 D! U!"),
+        ("1", 1, "+x+x", "U D U D"),
+        ("2", 1, "+xx+", "U U1/2 D U"),
         // The way back, with a failure in between.
-        ("1", 2, "x++", "D! D1/2 U!"),
-        ("1", 2, "x+x+xx++", "D! D1/2 D D1/2 D D D1/2 U!"),
-        ("1", 3, "x+++", "D! D1/3 D2/3 U!"),
+        ("1", 2, "x++", "D D1/2 U"),
+        ("1", 2, "x+x+xx++", "D D1/2 D D1/2 D D D1/2 U"),
+        ("1", 3, "x+++", "D D1/3 D2/3 U"),
         // What came before an outage or its end counts for nothing after it.
-        ("2", 2, "+xx+x++x", "U U1/2 D! D1/2 D D1/2 U! U1/2"),
+        ("2", 2, "+xx+x++x", "U U1/2 D D1/2 D D1/2 U U1/2"),
         // So many among the latest.
-        ("3 within 5", 2, "+x+x+x", "U U1/3 U1/3 U2/3 U2/3 D!"),
-        ("3 within 5", 2, "+xx++x", "U U1/3 U2/3 U2/3 U2/3 D!"),
+        ("3 within 5", 2, "+x+x+x", "U U1/3 U1/3 U2/3 U2/3 D"),
+        ("3 within 5", 2, "+xx++x", "U U1/3 U2/3 U2/3 U2/3 D"),
         (
             "3 within 5",
             2,
@@ -88,11 +87,11 @@ fn so_many_results_decide() {
             "3 within 5",
             2,
             "x++x++xx",
-            "U1/3 U1/3 U1/3 U2/3 U2/3 U1/3 U2/3 D!",
+            "U1/3 U1/3 U1/3 U2/3 U2/3 U1/3 U2/3 D",
         ),
         ("2 within 3", 2, "+x++x", "U U1/2 U1/2 U1/2 U1/2"),
         ("2 within 3", 9, "+x++x", "U U1/2 U1/2 U1/2 U1/2"),
-        ("2 within 3", 2, "+x+x++x", "U U1/2 U1/2 D! D1/2 U! U1/2"),
+        ("2 within 3", 2, "+x+x++x", "U U1/2 U1/2 D D1/2 U U1/2"),
     ] {
         let got = played(&rules(down_after, up_after), results);
         assert_eq!(got, expected, "{down_after} {up_after} {results}");
@@ -115,21 +114,21 @@ fn slow_is_longer_than_the_limit_and_decided_by_as_many_as_up() {
         assert_eq!(Verdict::of(None, &rules), Verdict::Down);
     }
     for (results, expected) in [
-        ("+~+~~", "U U1/2 U U1/2 S!"),
-        ("~+~++", "S! S1/2 S S1/2 U!"),
+        ("+~+~~", "U U1/2 U U1/2 S"),
+        ("~+~++", "S S1/2 S S1/2 U"),
         // Failures say nothing about that, and break the row.
         ("+~x~", "U U1/2 U1/3 U1/2"),
-        ("~xxx", "S! S1/3 S2/3 D!"),
+        ("~xxx", "S S1/3 S2/3 D"),
         // An outage ends with answers of either kind, the newest says which.
-        ("xxx+~", "U1/3 U2/3 D! D1/2 S!"),
-        ("xxx~+", "U1/3 U2/3 D! D1/2 U!"),
+        ("xxx+~", "U1/3 U2/3 D D1/2 S"),
+        ("xxx~+", "U1/3 U2/3 D D1/2 U"),
         // Becoming slow does not forget failures.
-        ("+xx~~", "U U1/3 U2/3 U1/2 S!"),
+        ("+xx~~", "U U1/3 U2/3 U1/2 S"),
     ] {
         assert_eq!(played(&rules("3", 2), results), expected, "{results}");
     }
     let got = played(&rules("3 within 5", 2), "+x~~xx");
-    assert_eq!(got, "U U1/3 U1/3 S1/3! S2/3 D!");
+    assert_eq!(got, "U U1/3 U1/3 S1/3 S2/3 D");
 }
 
 #[test]
@@ -148,36 +147,8 @@ fn a_state_began_with_the_first_result_that_led_to_it() {
             health.take(&rules(down_after, 2), run(letter, second));
         }
         assert_eq!(health.since(), Some(at(since)), "{down_after} {results}");
-        assert_eq!(health.told().map(|t| t.since), health.since());
+        assert_eq!(health.known().map(|t| t.since), health.since());
     }
-}
-
-#[test]
-fn news_tells_what_was_before_and_for_how_long() {
-    let rules = rules("3", 2);
-    let mut health = Health::default();
-    let mut told = Vec::new();
-    for (second, letter) in (1..).zip("+xxxx++~~xxx~~++".chars()) {
-        told.extend(health.take(&rules, run(letter, second)));
-    }
-    let seconds = Duration::from_secs;
-    let expected = [
-        News::Down,
-        News::Up {
-            from: Verdict::Down,
-            after: seconds(4),
-        },
-        News::Slow { outage: None },
-        News::Down,
-        News::Slow {
-            outage: Some(seconds(3)),
-        },
-        News::Up {
-            from: Verdict::Slow,
-            after: seconds(2),
-        },
-    ];
-    assert_eq!(told, expected);
 }
 
 #[test]
@@ -239,105 +210,6 @@ fn a_state_is_stale_after_three_intervals() {
 }
 
 #[test]
-fn flapping_is_told_once_and_hides_other_news() {
-    let rules = rules("1", 1);
-    let mut health = Health::default();
-    let mut told = Vec::new();
-    // Six changes in a row are above 30 %; the news before are told.
-    let mut play = |health: &mut Health, results: &str| {
-        for letter in results.chars() {
-            told.extend(health.take(&rules, run(letter, 1)));
-        }
-        std::mem::take(&mut told)
-    };
-    assert_eq!(play(&mut health, "+x+x+x").len(), 5);
-    assert!(!health.flapping());
-    let told = play(&mut health, "+");
-    assert_eq!(told, [News::Flapping { percent: 34 }]);
-    assert_eq!(play(&mut health, "x+x+x+x+x+"), []);
-    assert!(health.flapping());
-    // The state goes on, and what differs from what was told before comes in the end.
-    assert_eq!(health.told().map(|t| t.verdict), Some(Verdict::Down));
-    let told = play(&mut health, &"+".repeat(15));
-    assert_eq!(told[0], News::Steady);
-    let up = News::Up {
-        from: Verdict::Down,
-        after: Duration::ZERO,
-    };
-    assert_eq!(told[1..], [up]);
-    assert!(!health.flapping());
-    assert_eq!(health.told().map(|t| t.flapping), Some(false));
-}
-
-#[test]
-fn what_was_told_survives_a_restart() {
-    let rules = rules("2", 2);
-    for (verdict, results, expected) in [
-        (Verdict::Up, "+", "U"),
-        (Verdict::Up, "xx", "U1/2 D!"),
-        (Verdict::Down, "x", "D"),
-        (Verdict::Down, "++", "D1/2 U!"),
-        (Verdict::Slow, "~", "S"),
-        (Verdict::Slow, "++", "S1/2 U!"),
-    ] {
-        let mut health = Health::default();
-        let told = Told {
-            verdict,
-            since: at(0),
-            flapping: false,
-        };
-        health.restore(told);
-        assert_eq!(health.told(), Some(told));
-        assert_eq!(health.state(EVERY, None, at(1)), State::Stale);
-        let each = (1..).zip(results.chars()).map(|(second, letter)| {
-            let news = health.take(&rules, run(letter, second));
-            after(&health, &rules, at(second), &news)
-        });
-        let got = each.collect::<Vec<_>>().join(" ");
-        assert_eq!(got, expected, "{verdict:?}");
-        health.restore(told);
-        assert_eq!(health.state(EVERY, None, at(1)), State::Stale);
-    }
-    // Results of a time before do not make a state older.
-    let mut health = Health::default();
-    health.restore(Told {
-        verdict: Verdict::Down,
-        since: at(50),
-        flapping: false,
-    });
-    health.take(&rules, run('+', 10));
-    let up = News::Up {
-        from: Verdict::Down,
-        after: Duration::ZERO,
-    };
-    assert_eq!(health.take(&rules, run('+', 11)), [up]);
-    assert_eq!(health.since(), Some(at(50)));
-}
-
-#[test]
-fn flapping_survives_a_restart_with_the_results_before_it() {
-    let rules = rules("1", 1);
-    let told = Told {
-        verdict: Verdict::Up,
-        since: at(0),
-        flapping: true,
-    };
-    for (before, expected) in [
-        ("+x+x+x+x", vec![]),
-        // Nothing else is known: it is steady, and up as it was told.
-        ("", vec![News::Steady]),
-    ] {
-        let mut health = Health::default();
-        health.restore(told);
-        for (second, letter) in (1..).zip(before.chars()) {
-            health.late(&rules, answer(letter), at(second));
-        }
-        assert!(health.flapping());
-        assert_eq!(health.take(&rules, run('+', 20)), expected, "{before}");
-    }
-}
-
-#[test]
 fn late_results_change_nothing_but_since_when() {
     let rules = rules("3", 2);
     // Up since 1 as far as known until 100; what arrives late from second 50 on, and the
@@ -358,7 +230,6 @@ fn late_results_change_nothing_but_since_when() {
         assert_eq!(health.state(EVERY, None, at(100)), State::Up);
         assert_eq!(health.undecided(&rules), None);
         assert_eq!(health.since(), Some(at(since)), "{late}");
-        assert_eq!(health.told().map(|t| t.since), Some(at(since)), "{late}");
     }
     // The next time an agent catches up begins anew.
     let mut health = Health::default();
@@ -392,5 +263,69 @@ fn rules_that_become_stricter_wait_for_the_next_failure() {
     let need = DownAfter::new(2, 2).unwrap().failures();
     let all = Some(Progress { have: need, need });
     assert_eq!(health.undecided(&strict), all);
-    assert_eq!(health.take(&strict, run('x', 5)), [News::Down]);
+    health.take(&strict, run('x', 5));
+    assert_eq!(health.state(EVERY, None, at(5)), State::Down);
+}
+
+#[test]
+fn an_outage_that_only_late_results_tell_of_is_given_back_when_it_is_over() {
+    let rules = rules("2", 2);
+    for (late, outages) in [
+        ("++++", vec![]),
+        ("xx+xx", vec![]),
+        ("+x+x+", vec![]),
+        ("+xx++", vec![(51, 53)]),
+        ("xx++xxx++", vec![(50, 52), (54, 57)]),
+    ] {
+        let mut health = Health::default();
+        health.take(&rules, run('+', 1));
+        health.take(&rules, run('+', 100));
+        let each = (50..).zip(late.chars());
+        let got: Vec<_> = each
+            .filter_map(|(second, letter)| health.late(&rules, answer(letter), at(second)))
+            .collect();
+        let expected: Vec<_> = outages.iter().map(|(a, b)| (at(*a), at(*b))).collect();
+        assert_eq!(got, expected, "{late}");
+    }
+}
+
+#[test]
+fn what_is_known_survives_a_restart() {
+    let rules = rules("2", 2);
+    for (verdict, results, expected) in [
+        (Verdict::Up, "+", "U"),
+        (Verdict::Up, "xx", "U1/2 D"),
+        (Verdict::Down, "x", "D"),
+        (Verdict::Down, "++", "D1/2 U"),
+        (Verdict::Slow, "~", "S"),
+        (Verdict::Slow, "++", "S1/2 U"),
+    ] {
+        let mut health = Health::default();
+        let known = Known {
+            verdict,
+            since: at(0),
+            flapping: false,
+        };
+        health.restore(known);
+        assert_eq!(health.known(), Some(known));
+        assert_eq!(health.state(EVERY, None, at(1)), State::Stale);
+        let each = (1..).zip(results.chars()).map(|(second, letter)| {
+            health.take(&rules, run(letter, second));
+            after(&health, &rules, at(second))
+        });
+        let got = each.collect::<Vec<_>>().join(" ");
+        assert_eq!(got, expected, "{verdict:?}");
+        health.restore(known);
+        assert_eq!(health.state(EVERY, None, at(1)), State::Stale);
+    }
+    // Results of a time before do not make a state older.
+    let mut health = Health::default();
+    health.restore(Known {
+        verdict: Verdict::Down,
+        since: at(50),
+        flapping: false,
+    });
+    health.take(&rules, run('+', 10));
+    health.take(&rules, run('+', 11));
+    assert_eq!(health.since(), Some(at(50)));
 }

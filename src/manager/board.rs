@@ -1,28 +1,31 @@
-//! The status now: what every agent says about every target, the state that follows,
+//! The status now: what every agent says about every target, the verdict that follows,
 //! and the events that people are told.
 //!
-//! Pure: records, `now` messages and link changes come in, snapshots and events go out,
-//! and time is an argument. All times it shows are the manager's: an agent whose clock is
+//! Pure: records, `now` messages and link changes come in, [`Board::settle`] makes verdicts
+//! and events of them, snapshots go out, and time is an argument. All times it shows are the manager's: an agent whose clock is
 //! off is corrected by its session's offset. Always: a state follows the newest results
 //! only, so replayed history fills the statistics and never announces anything.
 
 mod cell;
 mod link;
+mod settle;
 mod snapshot;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use crate::config::Fleet;
+use crate::health::Known;
 pub use crate::health::State;
-use crate::health::{News, Told, Verdict};
 use crate::model::{Epoch, Name, Wall, Watched};
 use crate::proto::TargetNow;
 use crate::record::{Body, Record};
 use crate::stats::Outcome;
-use crate::units::{age_text, duration_text, latency_text};
 
 use cell::{Cell, Finding};
 pub use link::{CLOCK_OFF_MS, Link};
+use settle::Group;
+pub use settle::Quiet;
 pub use snapshot::{AgentRow, Row, Snapshot, TargetRow, Widest};
 
 /// Events kept for the view and for `drain_events`.
@@ -33,7 +36,7 @@ pub const RECENT_MAX: usize = 60;
 /// What an event is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EventKind {
-    /// A target went down as seen from an agent.
+    /// A target went down, by the verdict over its agents.
     Down,
     /// It answers, and takes too long for it.
     Slow,
@@ -43,6 +46,12 @@ pub enum EventKind {
     Flapping,
     /// It does so no longer.
     Steady,
+    /// It was down while those who saw it could not tell, and is so no longer.
+    Late,
+    /// All of an agent's anchors are down: its failures say nothing.
+    CutOff,
+    /// One of them answers again.
+    Rejoined,
     /// An agent's link stands.
     Connected,
     /// An agent cannot be reached.
@@ -66,6 +75,7 @@ pub struct Event {
     /// The whole story in one line. Holds text from outside: escape it for its output form.
     pub text: String,
     pub target: Option<Name>,
+    /// Whom it is about, or the only one that sees the target.
     pub agent: Option<Name>,
 }
 
@@ -79,6 +89,10 @@ struct Agent {
     newest: Option<(Epoch, u64)>,
     /// Its rows, by target.
     rows: HashMap<Name, usize>,
+    /// Targets that answer whenever its own network works.
+    anchors: Vec<Name>,
+    /// Since when it is told to be cut off from all of them.
+    cut_off: Option<Wall>,
 }
 
 /// The status of a whole fleet.
@@ -89,6 +103,13 @@ pub struct Board {
     agents: HashMap<Name, Agent>,
     /// Sorted by target, then agent.
     cells: Vec<Cell>,
+    /// The targets by name, and what is known of each.
+    targets: Vec<Name>,
+    groups: Vec<Group>,
+    /// Which of them come first: a target comes after those it depends on.
+    order: Vec<usize>,
+    /// Outages that were over before they were known: the row, from when, until when.
+    late: Vec<(usize, Wall, Wall)>,
     widest: Widest,
     events: VecDeque<Arc<Event>>,
     events_made: u64,
@@ -100,6 +121,21 @@ impl Board {
         Board::default()
     }
 
+    /// Makes the rows of a fleet, as [`Board::set_fleet`] does, and knows what depends on what.
+    pub fn show(&mut self, fleet: &Fleet) {
+        let watched = |agent: &Name| (agent.clone(), fleet.watched_by(agent));
+        let agents = fleet.agents.iter();
+        self.set_fleet(&agents.map(|a| watched(&a.name)).collect::<Vec<_>>());
+        for agent in &fleet.agents {
+            self.set_anchors(&agent.name, agent.anchors.clone());
+        }
+        let dependent = fleet.targets.iter().filter(|t| !t.depends_on.is_empty());
+        for target in dependent {
+            self.set_parents(&target.name, &target.depends_on);
+        }
+        self.set_order();
+    }
+
     /// Makes a row for each target of each agent. What is known of a row stays as long as
     /// its target, address and agent stay; of an agent, as long as its name stays.
     pub fn set_fleet(&mut self, fleet: &[(Name, Vec<Watched>)]) {
@@ -108,6 +144,7 @@ impl Board {
             .drain(..)
             .map(|cell| ((cell.agent.clone(), cell.target.name.clone()), cell))
             .collect();
+        self.late.clear();
         for (agent, targets) in fleet {
             for watched in targets {
                 let old = known.remove(&(agent.clone(), watched.target.name.clone()));
@@ -124,6 +161,7 @@ impl Board {
             self.agents.insert(name.clone(), agent);
         }
         self.index();
+        self.regroup();
     }
 
     fn index(&mut self) {
@@ -168,17 +206,12 @@ impl Board {
         if known.newest != Some((epoch, seq)) {
             return;
         }
-        let mut changes = Vec::new();
         for entry in entries {
             let Some(&row) = known.rows.get(&entry.target) else {
                 continue;
             };
             let ours = |at| known.in_our_time(at, now);
-            let finding = Finding::of_entry(entry);
-            changes.push((row, self.cells[row].now(finding, entry.since, ours)));
-        }
-        for (row, news) in changes {
-            self.announce(row, &news, now);
+            self.cells[row].now(Finding::of_entry(entry), entry.since, ours);
         }
     }
 
@@ -207,14 +240,17 @@ impl Board {
         cell.count(at, outcome, now);
         if !live {
             let first = known.newest.is_none();
-            cell.history(Finding::of_sample(sample), at, first);
+            let outage = cell.history(Finding::of_sample(sample), at, first);
+            let room = self.late.len() < EVENTS_MAX;
+            if let Some((began, ended)) = outage.filter(|_| room) {
+                self.late.push((row, began, ended));
+            }
             return;
         }
         // A live result proves the target measured now, whatever the agent's clock says.
         let connected = known.link.as_ref().is_some_and(|l| l.connected);
         let seen = if connected { now } else { at };
-        let news = cell.result(Finding::of_sample(sample), at, seen);
-        self.announce(row, &news, now);
+        cell.result(Finding::of_sample(sample), at, seen);
     }
 
     /// Takes what is known of an agent's link; tells of connects, losses and troubles.
@@ -229,12 +265,12 @@ impl Board {
         }
     }
 
-    /// Puts back what was last told, from before a restart. It shows as stale until a
-    /// `now` message or a live result confirms or changes it.
-    pub fn restore(&mut self, agent: &Name, target: &Name, told: Told) {
+    /// Puts back what an agent was known to see before a restart. It shows as stale until
+    /// a `now` message or a live result confirms or changes it.
+    pub fn restore(&mut self, agent: &Name, target: &Name, known: Known) {
         let row = self.agents.get(agent).and_then(|a| a.rows.get(target));
         if let Some(&row) = row {
-            self.cells[row].restore(told);
+            self.cells[row].restore(known);
         }
     }
 
@@ -246,27 +282,18 @@ impl Board {
         }
     }
 
-    /// What was last told, as (agent, target, what), for [`Board::restore`].
-    pub fn announced(&self) -> impl Iterator<Item = (&Name, &Name, Told)> {
-        let told = |cell: &Cell| cell.told();
+    /// What agents are known to see, as (agent, target, what), for [`Board::restore`].
+    pub fn known(&self) -> impl Iterator<Item = (&Name, &Name, Known)> {
+        let known = |cell: &Cell| cell.known();
         self.cells
             .iter()
-            .filter_map(move |cell| Some((&cell.agent, &cell.target.name, told(cell)?)))
+            .filter_map(move |cell| Some((&cell.agent, &cell.target.name, known(cell)?)))
     }
 
     /// The events after number `since_no`, oldest first, as far as they are still kept.
     pub fn drain_events(&self, since_no: u64) -> Vec<Arc<Event>> {
         let skip = self.events.partition_point(|e| e.no <= since_no);
         self.events.iter().skip(skip).cloned().collect()
-    }
-
-    fn announce(&mut self, row: usize, news: &[News], now: Wall) {
-        for news in news {
-            let cell = &self.cells[row];
-            let (kind, text) = story(cell, *news);
-            let (target, agent) = (cell.target.name.clone(), cell.agent.clone());
-            self.push_event(now, kind, text, Some(target), Some(agent));
-        }
     }
 
     /// Tells something that is no change of state.
@@ -297,47 +324,17 @@ impl Board {
     }
 }
 
-/// What to tell of a row's news: the kind, and a line.
-fn story(cell: &Cell, news: News) -> (EventKind, String) {
-    let (target, agent) = (&cell.target.name, &cell.agent);
-    let of = |what: &str| format!("{target} {what} from {agent}");
-    match news {
-        News::Down => {
-            let cause = cell.last.as_ref().map_or("", |last| &last.text);
-            (EventKind::Down, link::with_cause(of("down"), cause))
-        }
-        News::Slow { outage } => {
-            let took = cell.last.as_ref().map(|last| latency_text(last.us));
-            let over = cell.rules.slow.map(duration_text);
-            let mut text = of("slow");
-            if let (Some(took), Some(over)) = (took, over) {
-                text += &format!(": {took}, over {over}");
-            }
-            if let Some(outage) = outage {
-                text += &format!(", after {} down", age_text(outage));
-            }
-            (EventKind::Slow, text)
-        }
-        News::Up { from, after } => {
-            let slow = if from == Verdict::Slow { " slow" } else { "" };
-            let text = format!("{} after {}{slow}", of("up"), age_text(after));
-            (EventKind::Up, text)
-        }
-        News::Flapping { percent } => {
-            let what = "of its latest results were changes";
-            let text = format!("{}: {percent}% {what}", of("flapping"));
-            (EventKind::Flapping, text)
-        }
-        News::Steady => (EventKind::Steady, of("steady again")),
-    }
-}
-
 impl Agent {
     /// The agent's wall time as the manager's clock would have said it, never in the future.
     /// Small offsets are left alone, so that times agree with the records'.
     fn in_our_time(&self, at: Wall, now: Wall) -> Wall {
         let offset = self.link.as_ref().and_then(Link::clock_off_ms).unwrap_or(0);
         Wall(at.0.saturating_add_signed(offset.saturating_neg())).min(now)
+    }
+
+    /// Whether people were told that it is away.
+    fn is_told_away(&self) -> bool {
+        self.told == link::Told::Away
     }
 
     /// Since when its link is away; `None` when it stands or nothing is known of it.

@@ -14,13 +14,13 @@ use super::history::{self, Limits};
 use super::knock::Knocks;
 use super::link::{Contact, Link, announced_of};
 use super::replay;
-use super::state::{AgentState, Announced};
+use super::state::{AgentState, Announced, Verdicts};
 use crate::bell::Bell;
 use crate::clock;
 use crate::config::{self, Fleet, FleetAgent, KeyRule, Problem};
 use crate::error::{Context, Error, Result};
 use crate::files::{self, DirLock, KeyFile, Stamp};
-use crate::model::{Epoch, Id, Name, Wall, Watched};
+use crate::model::{Epoch, Id, Mono, Name, Wall};
 use crate::net::resolve::Resolver;
 use crate::proto::{self, Hello, Role, Side};
 use crate::record::Record;
@@ -31,6 +31,11 @@ const WATCH_EVERY: Duration = Duration::from_secs(2);
 /// rounds of retention.
 const SAVE_ROUNDS: u64 = 2;
 const RETAIN_ROUNDS: u64 = 30;
+/// Least and longest time between two looks at what is so.
+const JUDGE_GAP: Duration = Duration::from_millis(100);
+const JUDGE_EVERY: Duration = Duration::from_secs(1);
+/// Least time between two saves of what was told.
+const TOLD_SAVED_WITHIN: Duration = Duration::from_secs(1);
 /// Notices kept until someone reads them.
 const NOTICES_MAX: usize = 100;
 const STACK_BYTES: usize = 256 * 1024;
@@ -78,6 +83,8 @@ pub struct Core {
     links: Mutex<BTreeMap<Name, Arc<Link>>>,
     /// The newest record the board's state follows, by agent.
     marks: Mutex<HashMap<Name, (Epoch, u64)>>,
+    /// What was told before the start, until there is a fleet to tell it of.
+    told_before: Mutex<Option<Verdicts>>,
     /// Which name each agent id belongs to.
     pins: Mutex<HashMap<Id, Name>>,
     notices: Mutex<Notices>,
@@ -104,6 +111,7 @@ impl Core {
         for part in ["agents", "history"] {
             files::ensure_dir(&options.data.join(part))?;
         }
+        let told_before = Verdicts::load(&options.data)?;
         let core = Arc::new(Core {
             id: files::own_id(&options.data)?,
             options,
@@ -120,17 +128,24 @@ impl Core {
             }),
             links: Mutex::default(),
             marks: Mutex::default(),
+            told_before: Mutex::new(Some(told_before)),
             pins: Mutex::default(),
             notices: Mutex::default(),
             knocks: Knocks::default(),
         });
-        let keeper = Arc::clone(&core);
-        std::thread::Builder::new()
-            .name("keeper".into())
-            .stack_size(STACK_BYTES)
-            .spawn(move || keeper.keep())
-            .context(|| "start the keeper thread".to_string())?;
+        core.start_thread("keeper", Core::keep)?;
+        core.start_thread("judge", Core::judge)?;
         Ok(core)
+    }
+
+    fn start_thread(self: &Arc<Core>, name: &str, run: fn(Arc<Core>)) -> Result<()> {
+        let core = Arc::clone(self);
+        std::thread::Builder::new()
+            .name(name.into())
+            .stack_size(STACK_BYTES)
+            .spawn(move || run(core))
+            .context(|| format!("start the {name} thread"))?;
+        Ok(())
     }
 
     /// The data directory.
@@ -338,15 +353,18 @@ impl Core {
     /// Makes `fleet` the one in force: board, links, configurations.
     /// Key files are found from `base`.
     fn apply(self: &Arc<Core>, state: &mut FleetState, fleet: Fleet, base: &Path) -> Result<()> {
-        let watched = |agent: &FleetAgent| (agent.name.clone(), fleet.watched_by(&agent.name));
-        let per_agent: Vec<(Name, Vec<Watched>)> = fleet.agents.iter().map(watched).collect();
         let key_file = |agent| match fleet.key_file_of(agent) {
             Some(text) => fleet_file::open_key_file(base, text, &agent.name).map(Some),
             None => Ok(None),
         };
         // All that can go wrong with them does before anything is changed.
         let key_files: Vec<_> = fleet.agents.iter().map(key_file).collect::<Result<_>>()?;
-        self.board.lock().expect("board").set_fleet(&per_agent);
+        let mut board = self.board.lock().expect("board");
+        board.show(&fleet);
+        if let Some(told) = self.told_before.lock().expect("told before").take() {
+            board.restore_told(&told);
+        }
+        drop(board);
         self.stop_links_not_in(&fleet, base);
         for (agent, key_file) in fleet.agents.iter().zip(key_files) {
             let link = self.link_to(agent, key_file)?;
@@ -405,8 +423,8 @@ impl Core {
     fn fill(&self, agent: &Name, saved: &AgentState) -> Result<()> {
         let now = clock::wall();
         let mut board = self.board.lock().expect("board");
-        for told in &saved.states {
-            board.restore(agent, &told.target, told.told);
+        for state in &saved.states {
+            board.restore(agent, &state.target, state.known);
         }
         let Some(id) = saved.id else {
             return Ok(());
@@ -435,6 +453,36 @@ impl Core {
                     self.notice(format!("history: {error}"));
                 }
             }
+        }
+    }
+
+    /// Works out what is so and what is told of it, as news comes in and at least once a
+    /// second, for as long as the process lives.
+    fn judge(self: Arc<Core>) {
+        let mut saved_at = Mono(0);
+        let mut unsaved = false;
+        loop {
+            let heard = self.bell.heard();
+            let now = clock::wall();
+            let told = self.board.lock().expect("board").settle(now, |_, _| None);
+            if told {
+                self.bell.ring();
+            }
+            unsaved |= told;
+            if unsaved && clock::mono() >= saved_at.after(TOLD_SAVED_WITHIN) {
+                saved_at = clock::mono();
+                unsaved = false;
+                self.save_told();
+            }
+            clock::sleep(JUDGE_GAP);
+            self.bell.wait(heard, clock::mono().after(JUDGE_EVERY));
+        }
+    }
+
+    fn save_told(&self) {
+        let told = self.board.lock().expect("board").told();
+        if let Err(error) = told.save(self.data()) {
+            self.notice(error.to_string());
         }
     }
 

@@ -570,11 +570,11 @@ fn only_reads(key: Option<&Key>) -> bool {
 
 /// The announced states of one agent, as the board tells them.
 pub fn announced_of(board: &board::Board, agent: &Name) -> Vec<Announced> {
-    let of_agent = board.announced().filter(|(name, ..)| *name == agent);
+    let of_agent = board.known().filter(|(name, ..)| *name == agent);
     of_agent
-        .map(|(_, target, told)| Announced {
+        .map(|(_, target, known)| Announced {
             target: target.clone(),
-            told,
+            known,
         })
         .collect()
 }

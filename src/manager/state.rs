@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Error, Result};
 use crate::files;
-use crate::health::{Told, Verdict};
+use crate::health::{Known, Verdict};
 use crate::json::{self, Object, Value};
 use crate::model::{ContentHash, Epoch, Id, Name, Revision, Wall};
 use crate::proto::{self, EpochRange};
@@ -17,11 +17,11 @@ const FILE_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Sessions whose clock offset is kept.
 pub const SESSIONS_MAX: usize = 64;
 
-/// What was last told of a target.
+/// What is known of a target, as one agent sees it or as it was told of all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Announced {
     pub target: Name,
-    pub told: Told,
+    pub known: Known,
 }
 
 /// How one session's clocks compared.
@@ -64,6 +64,55 @@ pub struct AgentState {
     pub states: Vec<Announced>,
     /// The latest last.
     pub sessions: Vec<SessionClock>,
+}
+
+/// What was told of the fleet by the verdict over its agents.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Verdicts {
+    pub targets: Vec<Announced>,
+    /// Agents that are cut off, and since when.
+    pub cut_off: Vec<(Name, Wall)>,
+}
+
+impl Verdicts {
+    const FILE: &str = "verdicts.json";
+
+    /// Reads what was told; nothing when there is no such file yet.
+    pub fn load(data: &Path) -> Result<Verdicts> {
+        let path = data.join(Verdicts::FILE);
+        if files::stamp(&path).is_none() {
+            return Ok(Verdicts::default());
+        }
+        let bytes = files::read_bounded(&path, FILE_BYTES_MAX)?;
+        let doing = || format!("read {}", path.display());
+        let value = json::parse(&bytes).context(doing)?;
+        let read = || {
+            Some(Verdicts {
+                targets: read_states(&value, "targets")?,
+                cut_off: list(&value, "cut_off", |v| {
+                    Some((parsed(v, "agent")?, Wall(v.get("since")?.u64()?)))
+                })?,
+            })
+        };
+        read().ok_or_else(|| Error::new(format!("{}: not what was told", doing())))
+    }
+
+    /// Writes it.
+    pub fn save(&self, data: &Path) -> Result<()> {
+        let mut text = String::new();
+        json::object(&mut text, |o| {
+            write_states(o, "targets", &self.targets);
+            o.array("cut_off", |a| {
+                for (agent, since) in &self.cut_off {
+                    a.object(|o| {
+                        o.str("agent", agent.as_str()).u64("since", since.0);
+                    });
+                }
+            });
+        });
+        text.push('\n');
+        files::replace(&data.join(Verdicts::FILE), text.as_bytes())
+    }
 }
 
 /// The file of one agent's state.
@@ -156,23 +205,7 @@ impl AgentState {
     }
 
     fn write_lists(&self, o: &mut Object<'_>) {
-        o.array("states", |a| {
-            for state in &self.states {
-                a.object(|o| {
-                    let told = state.told;
-                    o.str("target", state.target.as_str())
-                        .bool("ok", told.verdict.answers())
-                        .u64("since", told.since.0);
-                    // Left out where they say nothing: files of before have neither.
-                    if told.verdict == Verdict::Slow {
-                        o.bool("slow", true);
-                    }
-                    if told.flapping {
-                        o.bool("flapping", true);
-                    }
-                });
-            }
-        });
+        write_states(o, "states", &self.states);
         o.array("sessions", |a| {
             for session in &self.sessions {
                 a.object(|o| {
@@ -213,12 +246,7 @@ fn parse(v: &Value<'_>) -> Option<AgentState> {
         rejected: text("rejected"),
         trouble: text("trouble").unwrap_or_default(),
         mark: v.get("mark").and_then(mark),
-        states: list(v, "states", |v| {
-            Some(Announced {
-                target: parsed(v, "target")?,
-                told: told(v)?,
-            })
-        })?,
+        states: read_states(v, "states")?,
         sessions: list(v, "sessions", |v| {
             Some(SessionClock {
                 at: Wall(v.get("at")?.u64()?),
@@ -229,9 +257,39 @@ fn parse(v: &Value<'_>) -> Option<AgentState> {
     })
 }
 
-fn told(v: &Value<'_>) -> Option<Told> {
+/// Writes what is known of targets.
+fn write_states(o: &mut Object<'_>, key: &str, states: &[Announced]) {
+    o.array(key, |a| {
+        for state in states {
+            a.object(|o| {
+                let known = state.known;
+                o.str("target", state.target.as_str())
+                    .bool("ok", known.verdict.answers())
+                    .u64("since", known.since.0);
+                // Left out where they say nothing: files of before have neither.
+                if known.verdict == Verdict::Slow {
+                    o.bool("slow", true);
+                }
+                if known.flapping {
+                    o.bool("flapping", true);
+                }
+            });
+        }
+    });
+}
+
+fn read_states(v: &Value<'_>, key: &str) -> Option<Vec<Announced>> {
+    list(v, key, |v| {
+        Some(Announced {
+            target: parsed(v, "target")?,
+            known: known(v)?,
+        })
+    })
+}
+
+fn known(v: &Value<'_>) -> Option<Known> {
     let is = |key| v.get(key).and_then(Value::bool).unwrap_or_default();
-    Some(Told {
+    Some(Known {
         verdict: match v.get("ok")?.bool()? {
             true if is("slow") => Verdict::Slow,
             true => Verdict::Up,
@@ -290,7 +348,7 @@ mod tests {
             ]
             .map(|(verdict, flapping)| Announced {
                 target: name.clone(),
-                told: Told {
+                known: Known {
                     verdict,
                     since: Wall(6),
                     flapping,
@@ -315,6 +373,35 @@ mod tests {
     }
 
     #[test]
+    fn verdicts_read_back_as_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let name: Name = "attic".parse().unwrap();
+        let known = Known {
+            verdict: Verdict::Down,
+            since: Wall(6),
+            flapping: true,
+        };
+        let full = Verdicts {
+            targets: vec![Announced {
+                target: name.clone(),
+                known,
+            }],
+            cut_off: vec![(name, Wall(7))],
+        };
+        assert_eq!(Verdicts::load(dir.path()).unwrap(), Verdicts::default());
+        for verdicts in [Verdicts::default(), full] {
+            verdicts.save(dir.path()).unwrap();
+            assert_eq!(Verdicts::load(dir.path()).unwrap(), verdicts);
+        }
+        std::fs::write(dir.path().join(Verdicts::FILE), "{}").unwrap();
+        let error = Verdicts::load(dir.path()).unwrap_err().to_string();
+        assert!(
+            error.ends_with("verdicts.json: not what was told"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn states_of_before_there_was_slow_are_read() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("agents")).unwrap();
@@ -324,7 +411,7 @@ mod tests {
         let states = AgentState::load(dir.path(), &name).unwrap().states;
         let got: Vec<_> = states
             .iter()
-            .map(|s| (s.told.verdict, s.told.since, s.told.flapping))
+            .map(|s| (s.known.verdict, s.known.since, s.known.flapping))
             .collect();
         let expected = [
             (Verdict::Down, Wall(3), false),

@@ -12,7 +12,7 @@ use super::audit::JSON;
 use super::board::{AgentRow, Board, Link, Row, Snapshot, TargetRow};
 use super::fleet_file;
 use super::replay;
-use super::state::AgentState;
+use super::state::{AgentState, Verdicts};
 use super::view::plain_table;
 use super::{CONFIG, DATA, need_fleet_path};
 use crate::cli::{self, Args, Fail, Program};
@@ -45,9 +45,7 @@ const REPLAYED_INTERVALS: u32 = 3;
 /// Something that is there cannot be read.
 pub fn run(data: &Path, fleet: &Fleet, now: Wall) -> Result<Snapshot> {
     let mut board = Board::new();
-    let of_agent = |agent: &Name| (agent.clone(), fleet.watched_by(agent));
-    let rows: Vec<_> = fleet.agents.iter().map(|a| of_agent(&a.name)).collect();
-    board.set_fleet(&rows);
+    board.show(fleet);
     let behind = fill(&mut board, data, fleet, now)?;
     let mut snapshot = board.snapshot(now);
     for row in &mut snapshot.rows {
@@ -70,6 +68,7 @@ pub fn fill(board: &mut Board, data: &Path, fleet: &Fleet, now: Wall) -> Result<
     for (name, id, dir) in replay::histories(data)? {
         dirs.entry(name).or_default().push((id, dir));
     }
+    board.restore_told(&Verdicts::load(data)?);
     let mut behind = Vec::new();
     for agent in &fleet.agents {
         let targets = fleet.targets_for(&agent.name);
@@ -126,8 +125,8 @@ impl AgentOnDisk<'_> {
         if self.state.saved != Wall(0) {
             board.set_link(self.name, link.clone(), now);
         }
-        for told in &self.state.states {
-            board.restore(self.name, &told.target, told.told);
+        for state in &self.state.states {
+            board.restore(self.name, &state.target, state.known);
         }
         let reached = |(epoch, seq): (Epoch, u64)| last.get(&epoch).is_some_and(|l| *l >= seq);
         let behind = self.state.mark.filter(|mark| !reached(*mark));

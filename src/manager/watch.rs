@@ -92,12 +92,8 @@ impl Follower {
     }
 
     fn fill(&self, fleet: &Fleet) -> Result<()> {
-        let per_agent = fleet
-            .agents
-            .iter()
-            .map(|a| (a.name.clone(), fleet.watched_by(&a.name)));
         let mut board = self.board();
-        board.set_fleet(&per_agent.collect::<Vec<_>>());
+        board.show(fleet);
         status::fill(&mut board, &self.data, fleet, clock::wall()).map(drop)
     }
 
@@ -117,6 +113,7 @@ impl Follower {
                     self.board().set_link(&agent, link, now);
                 }
             }
+            self.board().settle(now, |_, _| None);
             self.bell.ring();
             clock::sleep(POLL_EVERY);
         }

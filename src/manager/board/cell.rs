@@ -1,13 +1,13 @@
 //! One row of the board: what one agent knows of one target, and its figures.
 //!
 //! A finding is live (the newest there is) or history. Only live ones feed the target's
-//! health, which says what its state is and what of it is worth telling.
+//! health, which says what its state is.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::{RECENT_MAX, State};
-use crate::health::{Health, News, Progress, Run, Told};
+use crate::health::{Health, Known, Progress, Run};
 use crate::model::{Name, Rules, Sample, Target, Wall, Watched, Why};
 use crate::proto::TargetNow;
 use crate::stats::{Hour, Outcome, Rolling};
@@ -60,6 +60,12 @@ pub(super) struct Cell {
     pub target: Target,
     pub rules: Rules,
     pub last: Option<Finding>,
+    /// When the latest probe began that was answered, in the manager's time.
+    pub answered: Option<Wall>,
+    /// Since when the row is there.
+    pub born: Option<Wall>,
+    /// So many more failures it takes until it is down, because those so far had an excuse.
+    pub owed: u32,
     health: Health,
     hour: Rolling,
     recent: VecDeque<u32>,
@@ -80,6 +86,9 @@ impl Cell {
                 target,
                 rules,
                 last: None,
+                answered: None,
+                born: None,
+                owed: 0,
                 health: Health::default(),
                 hour: Rolling::default(),
                 recent: VecDeque::new(),
@@ -100,37 +109,47 @@ impl Cell {
     }
 
     /// A finding that is not the newest. It is shown only while there is no newer one
-    /// (`first`), and corrects at most since when the state holds.
-    pub fn history(&mut self, finding: Finding, at: Wall, first: bool) {
-        self.health.late(&self.rules, finding.answered_us(), at);
+    /// (`first`), and corrects at most since when the state holds. Gives back an outage
+    /// that is over and was not known: from when, until when.
+    pub fn history(&mut self, finding: Finding, at: Wall, first: bool) -> Option<(Wall, Wall)> {
+        let outage = self.health.late(&self.rules, finding.answered_us(), at);
         if first {
             self.last = Some(finding);
         }
+        outage
     }
 
     /// The newest result, of a probe that began at `at` and proves how things are as of
-    /// `seen`, both in the manager's time. Returns what is worth telling.
-    pub fn result(&mut self, finding: Finding, at: Wall, seen: Wall) -> Vec<News> {
+    /// `seen`, both in the manager's time.
+    pub fn result(&mut self, finding: Finding, at: Wall, seen: Wall) {
         let run = Run {
             answered_us: finding.answered_us(),
             times: 1,
             since: at,
             seen,
         };
+        self.take(finding, at, run);
+    }
+
+    fn take(&mut self, finding: Finding, at: Wall, run: Run) {
+        match finding.ok {
+            true => self.answered = self.answered.max(Some(at)),
+            false => self.owed = self.owed.saturating_sub(run.times),
+        }
         self.last = Some(finding);
-        self.health.take(&self.rules, run)
+        self.health.take(&self.rules, run);
     }
 
     /// The newest result as an agent tells it that may have had the same one for a while:
     /// since `began`, in its own time. It counts for as many results as fit in between,
     /// less those that are known. `ours` turns the agent's time into the manager's.
-    pub fn now(&mut self, finding: Finding, began: Wall, ours: impl Fn(Wall) -> Wall) -> Vec<News> {
+    pub fn now(&mut self, finding: Finding, began: Wall, ours: impl Fn(Wall) -> Wall) {
         let seen = ours(finding.at);
         let live = self.health.seen().is_some();
         let known = self.last.as_ref().filter(|_| live);
         if known.is_some_and(|known| known.at == finding.at) {
             self.health.confirm(seen);
-            return Vec::new();
+            return;
         }
         let known = known.filter(|known| (began..finding.at).contains(&known.at));
         let (from, before, since) = match known {
@@ -150,24 +169,33 @@ impl Cell {
             since: ours(since),
             seen,
         };
-        self.last = Some(finding);
-        self.health.take(&self.rules, run)
+        self.take(finding, seen, run);
     }
 
-    /// What was told before a restart still held at `seen`.
+    /// What was known before a restart still held at `seen`.
     pub fn confirm(&mut self, seen: Wall) {
-        if self.health.told().is_some() {
+        if self.health.known().is_some() {
             self.health.confirm(seen);
         }
     }
 
-    /// Takes back what was told before a restart.
-    pub fn restore(&mut self, told: Told) {
-        self.health.restore(told);
+    /// Takes back what was known before a restart.
+    pub fn restore(&mut self, known: Known) {
+        self.health.restore(known);
     }
 
-    pub fn told(&self) -> Option<Told> {
-        self.health.told()
+    pub fn known(&self) -> Option<Known> {
+        self.health.known()
+    }
+
+    /// Whether there was a result since it is there.
+    pub fn heard(&self) -> bool {
+        self.health.seen().is_some()
+    }
+
+    /// How much it changes, in percent of what is possible.
+    pub fn flap_percent(&self) -> u32 {
+        self.health.flap_percent()
     }
 
     /// The state now, given since when the agent's link is away.

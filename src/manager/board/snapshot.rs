@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cell::Cell;
-use super::{Agent, Board, Event, Link, State};
-use crate::health::Progress;
+use super::{Agent, Board, Event, Group, Link, Quiet, State};
+use crate::health::{Known, Progress};
 use crate::model::{DownWhen, Name, Wall, Why};
 use crate::quorum::verdict;
 use crate::stats::Outcome;
@@ -19,6 +19,7 @@ pub struct Row {
     pub address: HostPort,
     pub agent: Name,
     pub interval: Duration,
+    /// What it has to say on the target.
     pub state: State,
     /// When the state began; for a stale row, when it was last heard of. The manager's time.
     pub since: Option<Wall>,
@@ -43,6 +44,10 @@ pub struct Row {
     pub recent: Vec<Outcome>,
     /// How many such rows make the target down.
     pub down_when: DownWhen,
+    /// What was told of the target.
+    pub told: Option<Known>,
+    /// Why nobody is to be alerted of the target.
+    pub quiet: Option<Quiet>,
 }
 
 /// An agent and its link.
@@ -51,6 +56,8 @@ pub struct AgentRow {
     pub name: Name,
     /// `None` before the first try.
     pub link: Option<Link>,
+    /// Since when it is cut off from all its anchors.
+    pub cut_off: Option<Wall>,
 }
 
 /// The longest names of all rows, in bytes, so that columns keep their width over all pages.
@@ -65,7 +72,8 @@ pub struct Widest {
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     pub now: Wall,
-    /// Down first, then slow and flapping, stale, unknown and up; by target and agent within.
+    /// Down first, then unreachable, slow and flapping, stale, unknown and up; by target and
+    /// agent within.
     pub rows: Vec<Row>,
     /// Which row of all the first one here is.
     pub first: usize,
@@ -88,13 +96,15 @@ pub struct TargetRow<'a> {
     pub name: &'a Name,
     pub address: &'a HostPort,
     pub state: State,
-    /// The latest change among the agents that agree with the verdict.
+    /// As it was told; else the latest change among the agents that agree with the verdict.
     pub since: Option<Wall>,
     /// The latest of the agents that agree.
     pub last_us: Option<u64>,
     /// Why that one failed; `None` where the target answers.
     pub why: Option<Why>,
     pub text: &'a str,
+    pub flapping: bool,
+    pub quiet: Option<Quiet>,
     pub agents: Vec<&'a Row>,
 }
 
@@ -116,7 +126,8 @@ impl Board {
 
     /// Everything, with at most `count` rows from row `first` on.
     pub fn snapshot_page(&self, now: Wall, first: usize, count: usize) -> Snapshot {
-        let states: Vec<State> = self.cells.iter().map(|c| self.state(c, now)).collect();
+        let voices = self.voices(now);
+        let states = &voices.rows;
         let mut order: Vec<usize> = (0..states.len()).collect();
         // Stable, and the cells are sorted by name.
         order.sort_by_key(|&i| match self.cells[i].flapping(states[i]) {
@@ -124,11 +135,10 @@ impl Board {
             false => states[i],
         });
         let rows = order.iter().skip(first).take(count);
-        let verdicts = self.verdicts(&states);
-        let count_of = |state| verdicts.iter().filter(|v| **v == state).count();
+        let count_of = |state| voices.verdicts.iter().filter(|v| **v == state).count();
         Snapshot {
             now,
-            rows: rows.map(|&i| row(&self.cells[i], states[i], now)).collect(),
+            rows: rows.map(|&i| self.row(i, states[i], now)).collect(),
             first: first.min(states.len()),
             row_total: states.len(),
             widest: self.widest,
@@ -137,37 +147,32 @@ impl Board {
             up: count_of(State::Up),
             slow: count_of(State::Slow),
             down: count_of(State::Down),
-            total: verdicts.len(),
+            total: self.groups.len(),
         }
     }
 
-    fn state(&self, cell: &Cell, now: Wall) -> State {
+    pub(super) fn state(&self, cell: &Cell, now: Wall) -> State {
         let away = self.agents.get(&cell.agent).and_then(Agent::away_since);
         cell.state(away, now)
     }
 
-    fn verdicts(&self, states: &[State]) -> Vec<State> {
-        let mut rest = states;
-        let groups = self
-            .cells
-            .chunk_by(|a, b| a.target.name == b.target.name)
-            .map(|group| {
-                let (of_target, after) = rest.split_at(group.len());
-                rest = after;
-                verdict(group[0].rules.down_when, of_target.iter().copied())
-            });
-        groups.collect()
-    }
-
     fn agent_row(&self, name: &Name) -> AgentRow {
+        let agent = self.agents.get(name);
         AgentRow {
             name: name.clone(),
-            link: self.agents.get(name).and_then(|a| a.link.clone()),
+            link: agent.and_then(|a| a.link.clone()),
+            cut_off: agent.and_then(|a| a.cut_off),
         }
+    }
+
+    fn row(&self, i: usize, state: State, now: Wall) -> Row {
+        let cell = &self.cells[i];
+        let group = self.groups.partition_point(|g| g.cells.end <= i);
+        row(cell, self.groups.get(group), state, now)
     }
 }
 
-fn row(cell: &Cell, state: State, now: Wall) -> Row {
+fn row(cell: &Cell, group: Option<&Group>, state: State, now: Wall) -> Row {
     let last = cell.last.as_ref();
     let hour = cell.hour(now);
     Row {
@@ -188,6 +193,8 @@ fn row(cell: &Cell, state: State, now: Wall) -> Row {
         loss: hour.loss,
         recent: cell.recent(),
         down_when: cell.rules.down_when,
+        told: group.and_then(|group| group.standing.told()),
+        quiet: group.and_then(|group| group.quiet),
     }
 }
 
@@ -212,16 +219,21 @@ fn target_row<'a>(rows: &[&'a Row]) -> TargetRow<'a> {
     let state = verdict(rows[0].down_when, rows.iter().map(|r| r.state));
     let agree = rows.iter().filter(|r| r.state == state);
     let last = agree.clone().max_by_key(|r| r.at);
+    let told = rows[0]
+        .told
+        .filter(|told| State::from(told.verdict) == state);
     // One failure is no reason for an answering target's state.
     let cause = last.filter(|_| !matches!(state, State::Up | State::Slow));
     TargetRow {
         name: &rows[0].target,
         address: &rows[0].address,
         state,
-        since: agree.filter_map(|r| r.since).max(),
+        since: told.map_or_else(|| agree.filter_map(|r| r.since).max(), |t| Some(t.since)),
         last_us: last.and_then(|r| r.us),
         why: cause.and_then(|r| r.why),
         text: cause.map(|r| &*r.text).unwrap_or_default(),
+        flapping: rows[0].told.is_some_and(|told| told.flapping),
+        quiet: rows[0].quiet,
         agents: rows.to_vec(),
     }
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::*;
-use crate::health::Progress;
+use crate::health::{Progress, Verdict};
+use crate::manager::state::{Announced, Verdicts};
 use crate::model::{Failure, Rules, Sample, Target, Why};
 
 const REFUSED: &str = "connect to 10.0.0.7:443: refused";
@@ -101,6 +102,12 @@ impl Board {
     fn take(&mut self, epoch: Epoch, record: Record) {
         let now = record.at;
         self.record(&name("attic"), epoch, &record, now);
+        self.settle(now, |_, _| None);
+    }
+
+    fn take_now(&mut self, agent: &Name, epoch: Epoch, seq: u64, entries: &[TargetNow], now: Wall) {
+        self.now_message(agent, epoch, seq, entries, now);
+        self.settle(now, |_, _| None);
     }
 
     /// Results of `web`, one every ten seconds from second `from` on: `+` answers, `~` does
@@ -168,7 +175,7 @@ fn only_a_first_sight_of_down_is_an_event() {
         assert_eq!(b.texts().len(), events);
         assert_eq!(b.one(21).since, Some(at(1)));
         let mut b = board();
-        b.now_message(&name("attic"), E1, 10, &[entry("web", ok, 21, 1)], at(22));
+        b.take_now(&name("attic"), E1, 10, &[entry("web", ok, 21, 1)], at(22));
         assert_eq!(b.texts().len(), events);
         assert_eq!(b.one(22).since, Some(at(1)));
     }
@@ -210,7 +217,7 @@ fn now_moves_the_mark_and_tells_the_difference() {
     let mut b = board();
     b.take(E1, result(11, 10, "web", true));
     let web_down = [entry("web", false, 500, 300), entry("gone", false, 1, 1)];
-    b.now_message(&name("attic"), E2, 40, &web_down, at(505));
+    b.take_now(&name("attic"), E2, 40, &web_down, at(505));
     assert_eq!(
         b.texts(),
         ["web down from attic: connect to 10.0.0.7:443: refused"]
@@ -222,7 +229,7 @@ fn now_moves_the_mark_and_tells_the_difference() {
     assert_eq!(b.one(505).state, State::Down);
     // A `now` that was overtaken by a newer result says nothing.
     b.take(E2, result(42, 510, "web", false));
-    b.now_message(
+    b.take_now(
         &name("attic"),
         E2,
         41,
@@ -239,7 +246,7 @@ fn now_moves_the_mark_and_tells_the_difference() {
 fn catching_up_corrects_since_when_the_state_holds() {
     let mut b = board();
     b.take(E1, result(11, 10, "web", true));
-    b.now_message(
+    b.take_now(
         &name("attic"),
         E1,
         90,
@@ -265,10 +272,10 @@ fn announced_states_survive_a_restart() {
     let mut b = board();
     b.play(10, "xxx");
     let kept: Vec<_> = b
-        .announced()
+        .known()
         .map(|(a, t, told)| (a.clone(), t.clone(), told))
         .collect();
-    let told = Told {
+    let told = Known {
         verdict: Verdict::Down,
         since: at(10),
         flapping: false,
@@ -284,10 +291,18 @@ fn announced_states_survive_a_restart() {
         b.set_fleet(&[(name("attic"), vec![target("web", "10.0.0.7:443")])]);
         for (agent, target, told) in &kept {
             b.restore(agent, target, *told);
+            let targets = vec![Announced {
+                target: target.clone(),
+                known: *told,
+            }];
+            b.restore_told(&Verdicts {
+                targets,
+                ..Verdicts::default()
+            });
         }
         let row = b.one(300);
         assert_eq!((row.state, row.since), (State::Stale, None));
-        b.now_message(
+        b.take_now(
             &name("attic"),
             E1,
             20,
@@ -440,7 +455,7 @@ fn rows_are_listed_worst_first_and_in_pages() {
     let targets = ["a", "b", "c", "d", "e"].map(|n| target(n, "10.0.0.7:443"));
     b.set_fleet(&[(name("attic"), targets.to_vec())]);
     b.set_link(&name("attic"), linked(0), at(0));
-    let told = Told {
+    let told = Known {
         verdict: Verdict::Up,
         since: at(1),
         flapping: false,
@@ -469,7 +484,7 @@ fn a_target_s_row_speaks_for_those_who_agree() {
     b.set_fleet(&agents.clone().map(|a| (a, web())));
     for (agent, ok, second) in [(0, false, 10), (1, false, 12), (2, true, 15)] {
         let entries = [entry("web", ok, second + 30, second)];
-        b.now_message(&agents[agent], E1, 1, &entries, at(second + 30));
+        b.take_now(&agents[agent], E1, 1, &entries, at(second + 30));
     }
     let snapshot = b.snapshot(at(46));
     let targets = snapshot.targets();
@@ -582,7 +597,7 @@ fn a_now_message_counts_what_is_new_in_it() {
         b.play(10, live);
         let seq = 11 + last / 10;
         let entries = [entry("web", false, last, since)];
-        b.now_message(&name("attic"), E1, seq, &entries, at(last + 1));
+        b.take_now(&name("attic"), E1, seq, &entries, at(last + 1));
         let row = b.one(last + 1);
         let have = row.undecided.map_or(3, |p| p.have);
         assert_eq!(have, failures, "{live} {last} {since}");
@@ -597,7 +612,7 @@ fn one_slow_answer_told_after_a_while_is_one() {
     b.play(10, "+++");
     let mut slow = entry("web", true, 90, 10);
     slow.us = 312_000;
-    b.now_message(&name("attic"), E1, 20, &[slow], at(91));
+    b.take_now(&name("attic"), E1, 20, &[slow], at(91));
     let row = b.one(91);
     assert_eq!(row.state, State::Up);
     assert_eq!(row.undecided, Some(Progress { have: 1, need: 2 }));
@@ -608,7 +623,7 @@ fn one_slow_answer_told_after_a_while_is_one() {
 fn a_result_that_was_only_replayed_is_still_new() {
     let mut b = Board::new();
     b.set_fleet(&[(name("attic"), vec![target("web", "10.0.0.7:443")])]);
-    let told = Told {
+    let told = Known {
         verdict: Verdict::Up,
         since: at(0),
         flapping: false,
@@ -617,7 +632,7 @@ fn a_result_that_was_only_replayed_is_still_new() {
     b.play(10, "+xxx");
     assert_eq!(b.texts(), [""; 0]);
     let entries = [entry("web", false, 40, 20)];
-    b.now_message(&name("attic"), E1, 15, &entries, at(41));
+    b.take_now(&name("attic"), E1, 15, &entries, at(41));
     assert_eq!(b.one(41).state, State::Down);
     assert_eq!(b.texts().len(), 1);
 }
@@ -627,7 +642,7 @@ fn only_what_was_put_back_is_confirmed() {
     let mut b = Board::new();
     let targets = ["known", "web"].map(|n| target(n, "10.0.0.7:443"));
     b.set_fleet(&[(name("attic"), targets.to_vec())]);
-    let told = Told {
+    let told = Known {
         verdict: Verdict::Slow,
         since: at(0),
         flapping: false,
@@ -645,7 +660,7 @@ fn only_what_was_put_back_is_confirmed() {
 fn replayed_failures_never_decide() {
     let mut b = board();
     b.play(10, "+");
-    b.now_message(
+    b.take_now(
         &name("attic"),
         E1,
         90,

@@ -229,7 +229,11 @@ mod tests {
 
     fn row(name: &str, link: Option<Link>) -> AgentRow {
         let name = name.parse().unwrap();
-        AgentRow { name, link }
+        AgentRow {
+            name,
+            link,
+            cut_off: None,
+        }
     }
 
     fn link() -> Link {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::{KeyRule, parse_fleet};
-use crate::health::{Told, Verdict};
+use crate::health::{Known, Verdict};
 use crate::manager::board::State;
 use crate::manager::replay::tests::made::{
     self, NOW, ONE_SEGMENT, Writing, ago, announced, called, epoch, name, result, save,
@@ -55,7 +55,7 @@ fn told(target: &str, ok: bool, seconds: u64) -> Announced {
     let verdict = if ok { Verdict::Up } else { Verdict::Down };
     Announced {
         target: name(target),
-        told: Told {
+        known: Known {
             verdict,
             since: ago(seconds * S),
             flapping: false,
@@ -145,8 +145,8 @@ fn a_backlog_does_not_hide_the_present() {
     assert_eq!(seen(&s, "db"), (State::Down, Some(85), None));
     assert_eq!(s.agents[0].link.as_ref().unwrap().to_fetch, 5_000);
     // As it was then: slow, and flapping, with nothing known of how slow.
-    saved.states[1].told.verdict = Verdict::Slow;
-    saved.states[0].told.flapping = true;
+    saved.states[1].known.verdict = Verdict::Slow;
+    saved.states[0].known.flapping = true;
     save(data.path(), "attic", &saved);
     let s = run(data.path(), &fleet(), NOW).unwrap();
     assert_eq!(seen(&s, "web"), (State::Slow, Some(86_400), None));

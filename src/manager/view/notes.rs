@@ -122,11 +122,15 @@ fn event(event: &Event, columns: usize, colour: Colour) -> Line {
     line.put(" ", Style::Plain);
     let style = match event.kind {
         EventKind::Down => Style::Red,
-        EventKind::Up | EventKind::Steady | EventKind::Connected | EventKind::Recovered => {
-            Style::Green
-        }
+        EventKind::Up
+        | EventKind::Steady
+        | EventKind::Connected
+        | EventKind::Rejoined
+        | EventKind::Recovered => Style::Green,
         EventKind::Slow
         | EventKind::Flapping
+        | EventKind::Late
+        | EventKind::CutOff
         | EventKind::Away
         | EventKind::Trouble
         | EventKind::Note => Style::Yellow,

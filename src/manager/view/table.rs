@@ -241,6 +241,8 @@ fn none() -> String {
 fn state(row: &Row) -> String {
     match row.undecided {
         _ if row.flapping => "flapping".to_string(),
+        // The word has to fit its column.
+        None if row.state == State::Unreachable => "unreach.".to_string(),
         None => row.state.to_string(),
         Some(undecided) if row.state == State::Unknown => format!("? {undecided}"),
         Some(undecided) => format!("{} {undecided}", row.state),
@@ -251,7 +253,7 @@ fn style_of(row: &Row) -> Style {
     match row.state {
         _ if row.flapping => Style::Yellow,
         State::Down => Style::Red,
-        State::Slow | State::Stale => Style::Yellow,
+        State::Slow | State::Stale | State::Unreachable => Style::Yellow,
         State::Up if row.undecided.is_some() => Style::Yellow,
         State::Unknown => Style::Dim,
         State::Up => Style::Green,

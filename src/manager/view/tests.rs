@@ -109,6 +109,7 @@ fn play(board: &mut Board, stories: &[Story], also: impl Fn(&mut Board, u64)) {
             let body = Body::Result(sample(&story.target, at, us, ok));
             let seq = i * 100 + phase + 1;
             board.record(&name(story.agent), Epoch(1), &Record { seq, at, body }, at);
+            board.settle(at, |_, _| None);
         }
     }
 }
@@ -230,6 +231,7 @@ fn long_names() -> Board {
         )),
     }];
     board.now_message(&agent, Epoch(1), 5, &entries, NOW);
+    board.settle(NOW, |_, _| None);
     board
 }
 
@@ -250,6 +252,7 @@ fn many() -> Board {
     });
     let entries: Vec<TargetNow> = entries.collect();
     board.now_message(&name("local"), Epoch(1), 5, &entries, ago(2));
+    board.settle(ago(2), |_, _| None);
     board
 }
 
