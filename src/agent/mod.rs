@@ -14,6 +14,7 @@ mod options;
 mod outward;
 mod prober;
 mod recorder;
+mod rows;
 mod session;
 mod settings;
 mod spool;

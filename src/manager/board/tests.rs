@@ -31,6 +31,7 @@ fn target(name_text: &str, address: &str) -> Watched {
         want: Default::default(),
         script: Default::default(),
         recheck: Default::default(),
+        each_address: false,
     };
     let rules = Rules {
         slow: Some(Duration::from_millis(200)),
@@ -58,6 +59,7 @@ fn result(seq: u64, second: u64, target: &str, ok: bool) -> Record {
             dns_stale: false,
             phases: Default::default(),
             retransmit: false,
+            each: None,
         }),
     }
 }
@@ -65,6 +67,7 @@ fn result(seq: u64, second: u64, target: &str, ok: bool) -> Record {
 fn entry(target: &str, ok: bool, second: u64, since: u64) -> TargetNow {
     TargetNow {
         target: name(target),
+        each: None,
         ok,
         at: at(second),
         us: 5_000,

@@ -81,7 +81,7 @@ impl Streams {
                 let from = if self.resuming { window.since } else { at };
                 self.stream(target, from).began(at, *interval);
             }
-            Body::Ended { target } => self.stream(target, window.since).ended(window, at),
+            Body::Ended { target, .. } => self.stream(target, window.since).ended(window, at),
             Body::Start { alive, .. } => {
                 self.resuming = alive.is_some();
                 let streams = self.streams.values_mut();

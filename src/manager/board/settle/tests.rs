@@ -26,6 +26,7 @@ fn watched(target: &str, down_when: DownWhen) -> Watched {
             want: Default::default(),
             script: Default::default(),
             recheck: Default::default(),
+            each_address: false,
         },
         rules: Rules {
             down_when,
@@ -157,6 +158,7 @@ fn record(seq: u64, second: u64, target: &str, ok: bool) -> Record {
             dns_stale: false,
             phases: Default::default(),
             retransmit: false,
+            each: None,
         }),
     }
 }
