@@ -89,7 +89,6 @@ impl Agent {
     }
 
     /// Forgets a manager and lets go of what only it lacked.
-    #[cfg(unix)]
     fn forget(&self, name: &Name) -> Result<String> {
         self.managers().forget(name)?;
         for range in self.recorder.spool.ranges() {

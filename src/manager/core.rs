@@ -1,6 +1,8 @@
 //! The running manager: one link per agent, the board they fill, the fleet they serve.
 //! The same in every mode; the menu, the view and `serve` only look and ask.
 
+mod quiet;
+
 use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -9,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::board::Board;
+use super::control;
 use super::fleet_file::{self, base_of};
 use super::history::{self, Limits};
 use super::knock::Knocks;
@@ -89,6 +92,7 @@ pub struct Core {
     pins: Mutex<HashMap<Id, Name>>,
     notices: Mutex<Notices>,
     knocks: Knocks,
+    quiet: quiet::Quiet,
 }
 
 impl Core {
@@ -114,6 +118,7 @@ impl Core {
         let told_before = Verdicts::load(&options.data)?;
         let core = Arc::new(Core {
             id: files::own_id(&options.data)?,
+            quiet: quiet::Quiet::load(&options.data)?,
             options,
             _lock: lock,
             instance: Id(clock::random()),
@@ -135,6 +140,9 @@ impl Core {
         });
         core.start_thread("keeper", Core::keep)?;
         core.start_thread("judge", Core::judge)?;
+        if let Err(error) = control::listen(&core) {
+            core.notice(format!("{error}; silences can't be asked for from outside"));
+        }
         Ok(core)
     }
 
@@ -247,6 +255,8 @@ impl Core {
         state.path = Some(path.to_path_buf());
         state.stamp = stamp;
         state.unsaved = false;
+        drop(state);
+        self.watch_quiet();
         Ok(())
     }
 
@@ -267,6 +277,8 @@ impl Core {
         self.apply(&mut state, fleet, base)
             .map_err(|error| vec![error.to_string()])?;
         state.unsaved = true;
+        drop(state);
+        self.watch_quiet();
         Ok(())
     }
 
@@ -444,11 +456,13 @@ impl Core {
         for round in 1.. {
             clock::sleep(WATCH_EVERY);
             self.watch_file();
+            self.watch_quiet();
             if round % SAVE_ROUNDS == 0 {
                 self.check_keys();
                 self.save_states();
             }
             if round % RETAIN_ROUNDS == 0 {
+                self.prune_quiet();
                 if let Err(error) = self.retain() {
                     self.notice(format!("history: {error}"));
                 }
