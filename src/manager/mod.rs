@@ -2,6 +2,7 @@
 //! dialling in, stores what they record, tells how things stand. A prompt-driven menu, and the same work
 //! headless; commands that only read need no running manager and disturb none.
 
+pub mod alerts;
 pub mod audit;
 pub mod board;
 pub mod columns;
