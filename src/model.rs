@@ -18,6 +18,9 @@ pub const NAME_LEN_MAX: usize = 128;
 pub const RETRIES_MAX: u32 = 10;
 /// Most results that a rule about a target's state looks back on.
 pub const RESULTS_MAX: u32 = 64;
+/// Most addresses of one name that are probed each by itself: the first ones in their
+/// order as numbers, IPv4 before IPv6.
+pub const ADDRESSES_MAX: usize = 16;
 /// Longest failure text kept in a record, in bytes.
 pub const TEXT_LEN_MAX: usize = 300;
 

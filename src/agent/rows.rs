@@ -10,13 +10,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::log;
-use crate::model::{Mono, Name, Row, Target};
+use crate::model::{ADDRESSES_MAX, Mono, Name, Row, Target};
 use crate::net::resolve::Resolved;
 use crate::units::{HostPort, Reach};
 
-/// Most addresses of a target that are probed: the first ones in their order as numbers,
-/// IPv4 before IPv6.
-pub const ADDRESSES_MAX: usize = 16;
 /// A name is looked up every interval of its target, but no more often than this.
 pub const LOOK_UP_EVERY_MIN: Duration = Duration::from_secs(30);
 /// And no less often than this.

@@ -49,7 +49,7 @@ use crate::units::{parse_duration, parse_size};
 use self::core::{Core, Options};
 use self::history::Limits;
 
-const COMMANDS: [&str; 9] = [
+const COMMANDS: [&str; 10] = [
     "serve",
     "watch",
     "status",
@@ -57,6 +57,7 @@ const COMMANDS: [&str; 9] = [
     "audit",
     "silence",
     "unsilence",
+    "alert",
     "validate",
     "keygen",
 ];
@@ -143,7 +144,7 @@ const MENU: Program = Program {
         "tcpmon-manager COMMAND [options]",
     ],
     opts: MONITORING,
-    more: "Commands (each with --help):\n  serve     monitor without prompts, changes of state on stderr\n  watch     the live view; into a pipe, every record as a line of JSON\n  status    what is up and down now\n  report    availability and latency over a period\n  audit     whether any record is missing\n  silence   leave targets alone for a while\n  unsilence lift a silence\n  validate  check a fleet file\n  keygen    make keys for links",
+    more: "Commands (each with --help):\n  serve     monitor without prompts, changes of state on stderr\n  watch     the live view; into a pipe, every record as a line of JSON\n  status    what is up and down now\n  report    availability and latency over a period\n  audit     whether any record is missing\n  silence   leave targets alone for a while\n  unsilence lift a silence\n  alert     send a receiver of alerts a test\n  validate  check a fleet file\n  keygen    make keys for links",
     free_max: 0,
 };
 const SERVE: Program = Program {
@@ -175,6 +176,7 @@ pub fn main(mut args: Vec<OsString>) -> ExitCode {
         "watch" => cli::run(&WATCH, args, watch::main),
         "status" => status::main(args),
         "report" => report::main(args),
+        "alert" => alerts::command::main(args),
         "audit" => audit::main(args),
         "silence" => silence::main(args),
         "unsilence" => silence::main_of_lifting(args),

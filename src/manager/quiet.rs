@@ -182,6 +182,13 @@ impl QuietLog {
             .max_by_key(|e| e.span.until)
     }
 
+    /// Why this target was left alone at some time, also one long past.
+    pub fn was(&self, target: &Name, at: Wall) -> Option<&Entry> {
+        let meant = |e: &&Entry| e.targets.iter().any(|p| p.matches(target.as_str()));
+        let mut entries = self.entries.iter().rev();
+        entries.find(|e| e.span.contains(at) && meant(e))
+    }
+
     /// All of them, oldest first.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
