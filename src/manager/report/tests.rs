@@ -182,7 +182,7 @@ fn a_result_from_before_stands_for_the_beginning() {
     h.put(ago(700 * S), result("web", ago(700 * S), true));
     made::written(&made::files(&h.dir)[0], ago(1_300 * S));
     let mut fleet = fleet();
-    fleet.targets[0].interval = Some(Duration::from_secs(600));
+    fleet.targets[0].settings.interval = Some(Duration::from_secs(600));
     let report = run(data.path(), Some(&fleet), SINCE, NOW).unwrap();
     assert_eq!(of(&report, "web", "attic"), (1, 1, 900, 900, 1_000));
 }
