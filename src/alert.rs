@@ -4,10 +4,12 @@
 //! Nouns, their words for people and their line of JSON: when something is told is decided
 //! by the manager, how it travels too.
 
+use std::fmt;
 use std::time::Duration;
 
-use crate::model::{Name, Wall, Why};
+use crate::model::{NAME_LEN_MAX, Name, Wall, Why};
 use crate::quiet::Pattern;
+use crate::text::{cut, escape, nearest};
 use crate::units::{HostPort, HttpUrl};
 
 mod message;
@@ -51,6 +53,12 @@ impl On {
     }
 }
 
+impl fmt::Display for On {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
 /// How a message gets to its receiver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Way {
@@ -74,8 +82,53 @@ pub enum Form {
     Slack,
     /// For ntfy: the topic is the last part of the URL's path.
     Ntfy,
-    /// A text with `{{placeholders}}`.
+    /// A text with `{{placeholders}}`: see [`check_template`].
     Template(String),
+}
+
+impl Form {
+    /// The forms that have a word.
+    pub const READY: [(&str, Form); 4] = [
+        ("json", Form::Json),
+        ("alertmanager", Form::Alertmanager),
+        ("slack", Form::Slack),
+        ("ntfy", Form::Ntfy),
+    ];
+
+    /// The word for it, or the template itself.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Form::Json => "json",
+            Form::Alertmanager => "alertmanager",
+            Form::Slack => "slack",
+            Form::Ntfy => "ntfy",
+            Form::Template(text) => text,
+        }
+    }
+}
+
+/// Whether each `{{` of a template begins one of the [`PLACEHOLDERS`], which the next `}}`
+/// ends; a `}}` elsewhere is text. Errors: what is wrong with the first that does not.
+pub fn check_template(template: &str) -> Result<(), String> {
+    for part in template.split("{{").skip(1) {
+        let Some((name, _)) = part.split_once("}}") else {
+            return Err("{{ begins a placeholder and nothing ends it; write it as {{text}}".into());
+        };
+        if !PLACEHOLDERS.contains(&name) {
+            let found = cut(name, NAME_LEN_MAX);
+            let found = escape(found);
+            return Err(match nearest(name, PLACEHOLDERS.into_iter()) {
+                Some(near) => {
+                    format!("unknown placeholder {{{{{found}}}}}; did you mean {{{{{near}}}}}?")
+                }
+                None => {
+                    let known = PLACEHOLDERS.join(", ");
+                    format!("unknown placeholder {{{{{found}}}}}; there are {known}")
+                }
+            });
+        }
+    }
+    Ok(())
 }
 
 /// A receiver of alerts.
@@ -196,4 +249,51 @@ pub struct Message {
     pub occasion: Occasion,
     /// At least one, most important first.
     pub events: Vec<AlertEvent>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn templates_hold_known_placeholders_alone() {
+        for good in [
+            "",
+            "no {placeholder}",
+            "}}",
+            "{{text}}}}",
+            "{\"a\":{\"b\":\"{{why}}\"}}",
+        ] {
+            assert_eq!(check_template(good), Ok(()), "{good}");
+        }
+        for name in PLACEHOLDERS {
+            assert_eq!(check_template(&format!("a {{{{{name}}}}} b")), Ok(()));
+        }
+        for (bad, want) in [
+            ("{{", "nothing ends it"),
+            ("{{text}", "nothing ends it"),
+            ("{{text}} {{why", "nothing ends it"),
+            (
+                "{{{text}}}",
+                "unknown placeholder {{{text}}; did you mean {{text}}?",
+            ),
+            ("{{sate}}", "did you mean {{state}}?"),
+            ("{{TEXT}}", "did you mean {{text}}?"),
+            ("{{}}", "there are id, alert,"),
+            ("{{text}}{{\n}}", "unknown placeholder {{\\x0a}}"),
+        ] {
+            let got = check_template(bad).unwrap_err();
+            assert!(got.contains(want), "{bad}: {got}");
+        }
+    }
+
+    #[test]
+    fn forms_and_events_have_words() {
+        for (word, form) in Form::READY {
+            assert_eq!(form.as_str(), word);
+        }
+        assert_eq!(Form::Template("{{text}}".to_string()).as_str(), "{{text}}");
+        assert!(On::ALL.is_sorted());
+        assert_eq!(format!("{:>5}", On::Up), "   up");
+    }
 }

@@ -23,6 +23,11 @@ const MONDAY_MS: u64 = 4 * DAY_MS;
 pub struct Pattern(Box<str>);
 
 impl Pattern {
+    /// The one that means every name.
+    pub fn any() -> Pattern {
+        Pattern("*".into())
+    }
+
     /// As written.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -150,6 +150,22 @@ pub fn parse_moment(text: &str, now: Wall) -> Result<Wall, String> {
     })
 }
 
+/// A time in UTC as [`parse_moment`] takes it. Errors: what was expected.
+pub fn parse_utc(text: &str) -> Result<Wall, String> {
+    let expected = || "expected a time in UTC such as \"2026-12-01T22:00Z\"".to_string();
+    utc(text).ok_or_else(expected)
+}
+
+/// What [`parse_utc`] reads as `at`, in whole minutes or, where needed, seconds:
+/// `2026-12-01T22:00Z`; what is below a second is cut off.
+pub fn utc_text(at: Wall) -> String {
+    let text = timestamp(at);
+    match text.get(16..19) {
+        Some(":00") => text[..16].to_string() + "Z",
+        _ => text[..19].to_string() + "Z",
+    }
+}
+
 fn utc(text: &str) -> Option<Wall> {
     let (date, time) = match text.split_once('T') {
         Some((date, time)) => (date, time.strip_suffix('Z')?),
@@ -416,7 +432,14 @@ mod tests {
             ("2027-01-31", "2027-01-31T00:00:00.000Z"),
         ] {
             assert_eq!(timestamp(at(text).unwrap()), written);
+            assert_eq!(parse_utc(text), at(text));
+            let short = utc_text(at(text).unwrap());
+            assert_eq!(parse_utc(&short), at(text));
         }
+        let short = |text| utc_text(at(text).unwrap());
+        assert_eq!(short("2026-12-01"), "2026-12-01T00:00Z");
+        assert_eq!(short("2026-12-01T22:00:30Z"), "2026-12-01T22:00:30Z");
+        assert!(parse_utc("1h").is_err());
         for bad in [
             "",
             "yesterday",

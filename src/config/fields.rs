@@ -2,8 +2,9 @@
 //! once, unknown, duplicate and missing keys are reported, and each problem gets
 //! its path and position. It knows no key; those stand in `fleet` and `agent`.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::BTreeMap;
+use std::collections::HashSet;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -184,7 +185,8 @@ pub struct Key<T> {
 }
 
 /// Values that must differ, each with the index of the list item that had it first.
-pub type Seen = HashMap<String, usize>;
+/// In order, so that of two likely spellings the same one is always suggested.
+pub type Seen = BTreeMap<String, usize>;
 
 /// What reading has found so far and later values are checked against.
 #[derive(Debug, Default)]
@@ -193,8 +195,11 @@ pub struct Notes {
     pub agents: Seen,
     pub agent_addresses: Seen,
     pub targets: Seen,
+    pub alerts: Seen,
     /// Whether `agents` could not be read as a list, so that a missing name means nothing.
     pub agents_unreadable: bool,
+    /// The same of `targets`.
+    pub targets_unreadable: bool,
     /// Agents beyond loopback without a key of their own: where their addresses stand,
     /// their indices and addresses.
     pub without_key: Vec<(usize, usize, HostPort)>,
@@ -277,6 +282,51 @@ impl<'v> Spot<'_, 'v> {
             }));
         }
         Some(list)
+    }
+
+    /// Reads the items of this list as [`Spot::list`] does, without those that could not
+    /// be read; a text that stands there twice is a problem. `what` an item is: one word.
+    pub fn each_once<T>(
+        &mut self,
+        len_max: usize,
+        what: &str,
+        mut each: impl FnMut(&mut Spot<'_, 'v>) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let mut seen = HashSet::new();
+        let list = self.list(len_max, |spot| {
+            let item = each(spot)?;
+            let value = spot.value;
+            if value
+                .str()
+                .is_some_and(|text| !seen.insert(text.to_string()))
+            {
+                spot.problem(|| format!("{what} {} is listed twice", value.brief()));
+            }
+            Some(item)
+        })?;
+        Some(list.into_iter().flatten().collect())
+    }
+
+    /// Which of these words this is. `what` a word is, and which are `expected`, is for people.
+    pub fn word(&mut self, what: &str, words: &[&str], expected: &str) -> Option<usize> {
+        let text = self.value.str();
+        let found = words.iter().position(|word| Some(*word) == text);
+        match text.and_then(|text| text::nearest(text, words.iter().copied())) {
+            _ if found.is_some() => {}
+            Some(near) => {
+                let found = self.value.brief();
+                self.problem(|| format!("unknown {what} {found}; did you mean \"{near}\"?"));
+            }
+            None => self.unexpected(&format!("expected {expected}")),
+        }
+        found
+    }
+
+    /// Reports a list without items, and why that is wrong.
+    pub fn not_empty(&mut self, why: &str) {
+        if self.value.array().is_some_and(|items| items.is_empty()) {
+            self.problem(|| why.to_string());
+        }
     }
 
     /// The value of a member of this object.
@@ -376,6 +426,18 @@ impl<'v> Spot<'_, 'v> {
 /// A text without the byte order mark that it may start with: positions do not count it.
 pub fn without_mark(text: &[u8]) -> &[u8] {
     text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
+}
+
+/// `text` and the likely spelling among these, if there is one.
+pub fn with_hint<'a>(
+    text: String,
+    word: &str,
+    candidates: impl Iterator<Item = &'a str>,
+) -> String {
+    match text::nearest(word, candidates) {
+        Some(near) => format!("{text}; did you mean \"{near}\"?"),
+        None => text,
+    }
 }
 
 /// `text` in quotes as problems show it: escaped, and cut when long.

@@ -3,33 +3,37 @@
 //! Whatever [`parse_fleet`] returns is valid; a model built by hand is checked by
 //! [`Fleet::problems`], which writes it and reads it again.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
-use super::fields::{BLANK, Key, Notes, Path, Presence, Problem, Seen, Spot, quoted, without_mark};
-use super::script::{FleetScript, read_fleet_script};
-use super::want::{read_family, read_want, script_of_shut, write_family, write_want};
+use super::fields::{Key, Notes, Path, Presence, Problem, Seen, Spot, without_mark};
 use super::{
-    AGENT_CONFIG_BYTES_MAX, AGENTS_MAX, FLEET_BYTES_MAX, INTERVAL_DEFAULT, RETRIES_DEFAULT,
-    TARGETS_MAX, TIMEOUT_DEFAULT, agent_config_json, interval, retries, timeout,
+    AGENT_CONFIG_BYTES_MAX, AGENTS_MAX, ALERTS_MAX, FLEET_BYTES_MAX, INTERVAL_DEFAULT,
+    MAINTENANCE_MAX, RETRIES_DEFAULT, TARGETS_MAX, TIMEOUT_DEFAULT, agent_config_json,
 };
 use crate::alert::AlertRule;
-use crate::json::{self, SyntaxError, Value};
-use crate::model::{DownAfter, DownWhen, Name, Target, Want};
+use crate::json::{self, SyntaxError};
+use crate::model::{Name, Target, Want};
 use crate::quiet::Maintenance;
 use crate::script::Script;
-use crate::text::nearest;
-use crate::units::{Family, HostPort, duration_text, size_text};
+use crate::units::{duration_text, size_text};
 
 mod agents;
+mod alerts;
+mod maintenance;
+mod names;
 mod rules;
+mod settings;
+mod targets;
 
-use agents::{AGENT, check_keys, read_agent, read_key_file};
+use agents::{AGENT, check_keys, read_agent};
 pub use agents::{FleetAgent, KeyRule, key_needed};
-use rules::{
-    check_down_when, read_down_after, read_down_when, read_slow, read_up_after, write_down_after,
-    write_down_when,
-};
+use alerts::{ALERT, read_alert};
+use maintenance::{MAINTENANCE, read_window};
+use names::check_names;
+use settings::{DEFAULTS, read_defaults};
+pub use settings::{Defaults, Settings};
+pub use targets::FleetTarget;
+use targets::{TARGET, check_silences, read_target};
 
 /// All that is monitored, and from where.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -43,80 +47,9 @@ pub struct Fleet {
     pub alerts: Vec<AlertRule>,
 }
 
-/// What holds for targets, and for the links to agents, that do not say otherwise.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Defaults {
-    pub interval: Option<Duration>,
-    pub timeout: Option<Duration>,
-    pub retries: Option<u32>,
-    pub slow: Option<Duration>,
-    pub down_after: Option<DownAfter>,
-    pub up_after: Option<u32>,
-    /// Time between probes while a change is not decided.
-    pub retry_interval: Option<Duration>,
-    pub down_when: Option<DownWhen>,
-    /// The file with the key of every agent that names none, as written.
-    pub key_file: Option<String>,
-}
-
-/// A service to probe, as written: `None` where the defaults are to be used.
-#[derive(Debug, Clone, PartialEq)]
-pub struct FleetTarget {
-    pub name: Name,
-    pub address: HostPort,
-    pub interval: Option<Duration>,
-    pub timeout: Option<Duration>,
-    pub retries: Option<u32>,
-    pub family: Family,
-    pub want: Want,
-    /// What is said and expected; `None` asks for a connection alone.
-    pub script: Option<FleetScript>,
-    /// Longer than this is a slow answer.
-    pub slow: Option<Duration>,
-    pub down_after: Option<DownAfter>,
-    pub up_after: Option<u32>,
-    /// Time between probes while a change is not decided.
-    pub retry_interval: Option<Duration>,
-    pub down_when: Option<DownWhen>,
-    /// Who probes it; `None` means all agents.
-    pub agents: Option<Vec<Name>>,
-    /// Whether each address of its name is probed by itself.
-    pub each_address: bool,
-    /// Targets without which it cannot be reached.
-    pub depends_on: Vec<Name>,
-    /// What it is reported together with.
-    pub group: Option<Name>,
-    pub tags: Vec<Name>,
-}
-
-impl FleetTarget {
-    /// A target that leaves everything else to the defaults.
-    pub fn new(name: Name, address: HostPort) -> FleetTarget {
-        FleetTarget {
-            name,
-            address,
-            interval: None,
-            timeout: None,
-            retries: None,
-            family: Family::Any,
-            want: Want::Open,
-            script: None,
-            slow: None,
-            down_after: None,
-            up_after: None,
-            retry_interval: None,
-            down_when: None,
-            agents: None,
-            each_address: false,
-            depends_on: Vec::new(),
-            group: None,
-            tags: Vec::new(),
-        }
-    }
-}
-
-/// In the order of reading: a target's checks need the agents and the defaults.
-static FLEET: [Key<Fleet>; 3] = [
+/// In the order of reading: a target's checks need the agents and the defaults, and
+/// those of what follows need the targets.
+static FLEET: [Key<Fleet>; 5] = [
     Key {
         name: "agents",
         presence: Presence::Optional,
@@ -138,167 +71,34 @@ static FLEET: [Key<Fleet>; 3] = [
     Key {
         name: "targets",
         presence: Presence::Optional,
-        read: |fleet, spot| {
-            fleet.targets = spot.list(TARGETS_MAX, read_target).unwrap_or_default();
+        read: |fleet, spot| match spot.list(TARGETS_MAX, read_target) {
+            Some(targets) => fleet.targets = targets,
+            None => spot.notes.targets_unreadable = true,
         },
         write: |fleet| Some(spread_list(&fleet.targets, &TARGET)),
     },
-];
-
-static DEFAULTS: [Key<Defaults>; 9] = [
     Key {
-        name: "interval",
+        name: "maintenance",
         presence: Presence::Optional,
-        read: |defaults, spot| defaults.interval = spot.duration(interval),
-        write: |defaults| defaults.interval.map(duration),
-    },
-    Key {
-        name: "timeout",
-        presence: Presence::Optional,
-        read: |defaults, spot| defaults.timeout = spot.duration(timeout),
-        write: |defaults| defaults.timeout.map(duration),
-    },
-    Key {
-        name: "retries",
-        presence: Presence::Optional,
-        read: |defaults, spot| defaults.retries = spot.number(retries),
-        write: |defaults| defaults.retries.map(|n| n.to_string()),
-    },
-    Key {
-        name: "slow",
-        presence: Presence::Optional,
-        read: |defaults, spot| defaults.slow = read_slow(spot),
-        write: |defaults| defaults.slow.map(duration),
-    },
-    Key {
-        name: "down_after",
-        presence: Presence::Optional,
-        read: |defaults, spot| defaults.down_after = read_down_after(spot),
-        write: |defaults| defaults.down_after.map(write_down_after),
-    },
-    Key {
-        name: "up_after",
-        presence: Presence::Optional,
-        read: |defaults, spot| defaults.up_after = read_up_after(spot),
-        write: |defaults| defaults.up_after.map(|n| n.to_string()),
-    },
-    Key {
-        name: "retry_interval",
-        presence: Presence::Optional,
-        read: |defaults, spot| defaults.retry_interval = spot.duration(interval),
-        write: |defaults| defaults.retry_interval.map(duration),
-    },
-    Key {
-        name: "down_when",
-        presence: Presence::Optional,
-        read: |defaults, spot| defaults.down_when = read_down_when(spot),
-        write: |defaults| defaults.down_when.map(write_down_when),
-    },
-    Key {
-        name: "key_file",
-        presence: Presence::Optional,
-        read: |defaults, spot| defaults.key_file = read_key_file(spot),
-        write: |defaults| defaults.key_file.as_deref().map(string),
-    },
-];
-
-static TARGET: [Key<FleetTarget>; 14] = [
-    Key {
-        name: "name",
-        presence: Presence::Required,
-        read: |target, spot| {
-            read_name(&mut target.name, spot, "targets", |notes| {
-                &mut notes.targets
-            });
+        read: |fleet, spot| {
+            let windows = spot.list(MAINTENANCE_MAX, read_window);
+            fleet.maintenance = windows.unwrap_or_default();
         },
-        write: |target| Some(string(target.name.as_str())),
-    },
-    Key {
-        name: "address",
-        presence: Presence::Required,
-        read: |target, spot| {
-            if let Some(address) = spot.address() {
-                target.address = address;
-            }
+        write: |fleet| {
+            let given = !fleet.maintenance.is_empty();
+            given.then(|| spread_list(&fleet.maintenance, &MAINTENANCE))
         },
-        write: |target| Some(string(&target.address.to_string())),
     },
     Key {
-        name: "interval",
+        name: "alerts",
         presence: Presence::Optional,
-        read: |target, spot| target.interval = spot.duration(interval),
-        write: |target| target.interval.map(duration),
-    },
-    Key {
-        name: "timeout",
-        presence: Presence::Optional,
-        read: |target, spot| target.timeout = spot.duration(timeout),
-        write: |target| target.timeout.map(duration),
-    },
-    Key {
-        name: "retries",
-        presence: Presence::Optional,
-        read: |target, spot| target.retries = spot.number(retries),
-        write: |target| target.retries.map(|n| n.to_string()),
-    },
-    Key {
-        name: "family",
-        presence: Presence::Optional,
-        read: |target, spot| target.family = read_family(&target.address, spot),
-        write: |target| write_family(target.family),
-    },
-    Key {
-        name: "want",
-        presence: Presence::Optional,
-        read: |target, spot| target.want = read_want(spot),
-        write: |target| write_want(target.want),
-    },
-    Key {
-        name: "script",
-        presence: Presence::Optional,
-        read: |target, spot| {
-            target.script = read_fleet_script(spot);
-            if target.want != Want::Open {
-                spot.problem(|| script_of_shut(target.want));
-            }
+        read: |fleet, spot| {
+            fleet.alerts = spot.list(ALERTS_MAX, read_alert).unwrap_or_default();
         },
-        write: |target| target.script.as_ref().map(FleetScript::json),
-    },
-    Key {
-        name: "slow",
-        presence: Presence::Optional,
-        read: |target, spot| target.slow = read_slow(spot),
-        write: |target| target.slow.map(duration),
-    },
-    Key {
-        name: "down_after",
-        presence: Presence::Optional,
-        read: |target, spot| target.down_after = read_down_after(spot),
-        write: |target| target.down_after.map(write_down_after),
-    },
-    Key {
-        name: "up_after",
-        presence: Presence::Optional,
-        read: |target, spot| target.up_after = read_up_after(spot),
-        write: |target| target.up_after.map(|n| n.to_string()),
-    },
-    Key {
-        name: "retry_interval",
-        presence: Presence::Optional,
-        read: |target, spot| target.retry_interval = spot.duration(interval),
-        write: |target| target.retry_interval.map(duration),
-    },
-    Key {
-        name: "down_when",
-        presence: Presence::Optional,
-        read: |target, spot| target.down_when = read_down_when(spot),
-        write: |target| target.down_when.map(write_down_when),
-    },
-    Key {
-        name: "agents",
-        presence: Presence::Optional,
-        read: |target, spot| target.agents = read_agent_names(spot),
-        write: |target| target.agents.as_deref().map(names),
+        write: |fleet| {
+            let given = !fleet.alerts.is_empty();
+            given.then(|| spread_list(&fleet.alerts, &ALERT))
+        },
     },
 ];
 
@@ -321,6 +121,7 @@ pub fn parse_fleet(text: &[u8], rule: KeyRule) -> Result<Fleet, Vec<Problem>> {
     };
     root.object(&mut fleet, &FLEET);
     check_silences(&fleet, &value, &mut notes);
+    check_names(&fleet, &value, &mut notes);
     if rule == KeyRule::Required {
         check_keys(&mut notes);
     }
@@ -340,8 +141,7 @@ fn too_large(fleet: &Fleet) -> Option<Problem> {
     }
     let of_agent = |agent: &&FleetAgent| {
         let targets = fleet.targets.iter().zip(&sizes);
-        let probed =
-            targets.filter(|(t, _)| t.agents.as_ref().is_none_or(|a| a.contains(&agent.name)));
+        let probed = targets.filter(|(target, _)| target.probed_by(&agent.name));
         probed.map(|(_, size)| size).sum::<usize>() > AGENT_CONFIG_BYTES_MAX
     };
     let agent = &fleet.agents.iter().find(of_agent)?.name;
@@ -363,66 +163,6 @@ fn not_json(source: &[u8], error: &SyntaxError) -> Problem {
     Problem { text, ..problem }
 }
 
-fn read_defaults(defaults: &mut Defaults, spot: &mut Spot<'_, '_>) {
-    let is_object = spot.object(defaults, &DEFAULTS);
-    check_timeout_fits(defaults.timeout, defaults.interval, spot);
-    if !is_object || spot.value.get("interval").is_some() {
-        spot.notes.interval = defaults.interval;
-    }
-    spot.notes.key_by_default = !is_object || spot.value.get("key_file").is_some();
-}
-
-fn read_target(spot: &mut Spot<'_, '_>) -> FleetTarget {
-    let mut target = FleetTarget::new(BLANK.0.clone(), BLANK.1.clone());
-    spot.object(&mut target, &TARGET);
-    check_timeout_fits(target.timeout, target.interval, spot);
-    check_down_when(&target, spot);
-    target
-}
-
-/// A timeout that is written beside an interval, or beside none, must not exceed the one in force.
-fn check_timeout_fits(timeout: Option<Duration>, own: Option<Duration>, spot: &mut Spot<'_, '_>) {
-    let object = spot.value;
-    let (Some(timeout), Some(value)) = (timeout, object.get("timeout")) else {
-        return;
-    };
-    let (interval, whence) = match (own, object.get("interval")) {
-        (Some(own), _) => (Some(own), ""),
-        // It could not be read, which is reported already.
-        (None, Some(_)) => (None, ""),
-        (None, None) => (spot.notes.interval, " that holds by default"),
-    };
-    let Some(interval) = interval.filter(|interval| timeout > *interval) else {
-        return;
-    };
-    let (timeout, interval) = (duration_text(timeout), duration_text(interval));
-    spot.below("timeout", value)
-        .problem(|| format!("{timeout} is longer than the interval of {interval}{whence}"));
-}
-
-/// The silence that a script expects has to fit the target's timeout, wherever that is
-/// written.
-fn check_silences(fleet: &Fleet, root: &Value<'_>, notes: &mut Notes) {
-    let written = root.get("targets").and_then(Value::array);
-    for (index, (target, value)) in fleet.targets.iter().zip(written.unwrap_or(&[])).enumerate() {
-        let Some(script) = value.get("script").filter(|_| target.script.is_some()) else {
-            continue;
-        };
-        let resolved = fleet.resolved(target);
-        let (silence, timeout) = (resolved.script.silence(), resolved.timeout);
-        if silence >= timeout {
-            let (list, silence) = (Path::Key(&Path::Root, "targets"), duration_text(silence));
-            let path = Path::Index(&list, index);
-            notes
-                .problems
-                .add(script.at, &Path::Key(&path, "script"), || {
-                    let timeout = duration_text(timeout);
-                    format!("a silence of {silence} does not fit the timeout of {timeout}")
-                });
-        }
-    }
-}
-
 fn read_name(
     into: &mut Name,
     spot: &mut Spot<'_, '_>,
@@ -435,41 +175,6 @@ fn read_name(
     }
 }
 
-fn read_agent_names(spot: &mut Spot<'_, '_>) -> Option<Vec<Name>> {
-    let mut seen = HashSet::new();
-    let names = spot.list(AGENTS_MAX, |spot| {
-        let name = spot.name()?;
-        check_agent_known(&name, spot);
-        if !seen.insert(name.clone()) {
-            spot.problem(|| format!("agent \"{name}\" is listed twice"));
-        }
-        Some(name)
-    })?;
-    if names.is_empty() {
-        spot.problem(|| {
-            "an empty list means no agent probes this; name one, or leave \"agents\" out for all"
-                .to_string()
-        });
-    }
-    Some(names.into_iter().flatten().collect())
-}
-
-fn check_agent_known(name: &Name, spot: &mut Spot<'_, '_>) {
-    if spot.notes.agents_unreadable || spot.notes.agents.contains_key(name.as_str()) {
-        return;
-    }
-    let Notes {
-        problems, agents, ..
-    } = &mut *spot.notes;
-    problems.add(spot.value.at, &spot.path, || {
-        let text = format!("no agent is named {}", quoted(name.as_str()));
-        match nearest(name.as_str(), agents.keys().map(String::as_str)) {
-            Some(near) => format!("{text}; did you mean \"{near}\"?"),
-            None => text,
-        }
-    });
-}
-
 fn string(text: &str) -> String {
     let mut out = String::new();
     json::string(&mut out, text);
@@ -480,9 +185,10 @@ fn duration(d: Duration) -> String {
     string(&duration_text(d))
 }
 
-fn names(names: &[Name]) -> String {
-    let names: Vec<String> = names.iter().map(|name| string(name.as_str())).collect();
-    format!("[{}]", names.join(", "))
+/// The texts of these, in quotes, on one line.
+fn list_of<T: ToString>(items: &[T]) -> String {
+    let items: Vec<String> = items.iter().map(|item| string(&item.to_string())).collect();
+    format!("[{}]", items.join(", "))
 }
 
 /// An object on one line, with room to breathe.
@@ -492,13 +198,13 @@ fn spread_object<T>(item: &T, keys: &[Key<T>]) -> String {
     format!("{{ {} }}", members.join(", "))
 }
 
-/// A list with one item per line, aligned behind the longest key of the file.
+/// A list with one item per line.
 fn spread_list<T>(items: &[T], keys: &[Key<T>]) -> String {
     if items.is_empty() {
         return "[]".to_string();
     }
     let items: Vec<String> = items.iter().map(|item| spread_object(item, keys)).collect();
-    format!("[ {} ]", items.join(",\n                "))
+    format!("[ {} ]", items.join(",\n"))
 }
 
 impl Fleet {
@@ -506,29 +212,38 @@ impl Fleet {
     /// end, the same text for the same model; [`parse_fleet`] reads it back as equal.
     pub fn to_json(&self) -> String {
         let member = |key: &Key<Fleet>| {
-            let name = format!("\"{}\":", key.name);
-            Some(format!("  {name:<11} {}", (key.write)(self)?))
+            let name = format!("  {:<11} ", format!("\"{}\":", key.name));
+            // Strings hold no line ends, so these are the ones between the items.
+            let next = format!("\n{:1$}", "", name.len() + 2);
+            Some(name + &(key.write)(self)?.replace('\n', &next))
         };
         let members: Vec<String> = FLEET.iter().filter_map(member).collect();
         format!("{{\n{}\n}}\n", members.join(",\n"))
     }
 
+    /// The target of this name.
+    pub fn target(&self, name: &Name) -> Option<&FleetTarget> {
+        self.targets.iter().find(|target| target.name == *name)
+    }
+
+    /// What a target says itself, else what the defaults say.
+    fn settings_of(&self, target: &FleetTarget) -> Settings {
+        target.settings.or(self.defaults.settings)
+    }
+
     /// What an agent is told about a target: the defaults filled in, an inherited
     /// timeout cut to the target's interval.
     pub fn resolved(&self, target: &FleetTarget) -> Target {
-        let defaults = &self.defaults;
-        let interval = target.interval.or(defaults.interval);
-        let interval = interval.unwrap_or(INTERVAL_DEFAULT);
-        let timeout = target.timeout.or(defaults.timeout);
-        let retries = target.retries.or(defaults.retries);
+        let settings = self.settings_of(target);
+        let interval = settings.interval.unwrap_or(INTERVAL_DEFAULT);
         Target {
             name: target.name.clone(),
             address: target.address.clone(),
             interval,
-            timeout: timeout.unwrap_or(TIMEOUT_DEFAULT).min(interval),
+            timeout: settings.timeout.unwrap_or(TIMEOUT_DEFAULT).min(interval),
             // A port that is to stay shut gains nothing by being tried again.
             retries: match target.want {
-                Want::Open => retries.unwrap_or(RETRIES_DEFAULT),
+                Want::Open => settings.retries.unwrap_or(RETRIES_DEFAULT),
                 Want::Refused | Want::Closed => 0,
             },
             family: target.family,
@@ -549,8 +264,7 @@ impl Fleet {
     }
 
     fn probed_by(&self, agent: &Name) -> impl Iterator<Item = &FleetTarget> {
-        let probes = |t: &&FleetTarget| t.agents.as_ref().is_none_or(|list| list.contains(agent));
-        self.targets.iter().filter(probes)
+        self.targets.iter().filter(|target| target.probed_by(agent))
     }
 
     /// The file with the key of the link to this agent, as written: its own, else the
@@ -591,19 +305,30 @@ impl Fleet {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::nearest;
 
     #[test]
     fn the_manual_tells_every_key() {
         let manual = include_str!("../../docs/configuration.md");
-        let rows = |keys: &[&str]| {
+        let rows = |section: &str, keys: &[&str]| {
+            let start = manual.find(&format!("# {section}\n")).expect(section);
+            let text = &manual[start..];
+            let text = &text[..text.find("\n#").unwrap_or(text.len())];
             for key in keys {
-                assert!(manual.contains(&format!("\n| `{key}` | ")), "{key}");
+                let row = format!("\n| `{key}` | ");
+                assert!(text.contains(&row), "{section}: {key}");
             }
         };
-        rows(&FLEET.each_ref().map(|key| key.name));
-        rows(&AGENT.each_ref().map(|key| key.name));
-        rows(&DEFAULTS.each_ref().map(|key| key.name));
-        rows(&TARGET.each_ref().map(|key| key.name));
+        rows("Keys", &FLEET.each_ref().map(|key| key.name));
+        let agent = AGENT.each_ref().map(|key| key.name);
+        rows("In an entry of `agents`", &agent);
+        rows("In `defaults`", &DEFAULTS.each_ref().map(|key| key.name));
+        let target = TARGET.each_ref().map(|key| key.name);
+        rows("In an entry of `targets`", &target);
+        let window = MAINTENANCE.each_ref().map(|key| key.name);
+        rows("In an entry of `maintenance`", &window);
+        let alert = ALERT.each_ref().map(|key| key.name);
+        rows("In an entry of `alerts`", &alert);
     }
 
     #[test]

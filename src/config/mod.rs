@@ -21,7 +21,9 @@ mod want;
 
 pub use agent::{agent_config_json, parse_agent_config};
 pub use fields::Problem;
-pub use fleet::{Defaults, Fleet, FleetAgent, FleetTarget, KeyRule, key_needed, parse_fleet};
+pub use fleet::{
+    Defaults, Fleet, FleetAgent, FleetTarget, KeyRule, Settings, key_needed, parse_fleet,
+};
 pub use place::{place, problems_at};
 pub use script::{FleetScript, script_json};
 
@@ -54,6 +56,32 @@ pub const INTERVAL_DEFAULT: Duration = Duration::from_secs(10);
 pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(3);
 /// Tries beyond the first where no number is given.
 pub const RETRIES_DEFAULT: u32 = 1;
+
+/// Most names in a list of anchors, tags, or targets that one depends on.
+pub const NAMES_MAX: usize = 16;
+/// Most patterns of targets' names in one list.
+pub const PATTERNS_MAX: usize = 64;
+/// Most maintenance windows of a fleet.
+pub const MAINTENANCE_MAX: usize = 1_000;
+/// Most alerts of a fleet.
+pub const ALERTS_MAX: usize = 64;
+
+/// Most texts of what an alert runs: a program and its arguments.
+pub const RUN_TEXTS_MAX: usize = 64;
+/// Longest of these, in bytes.
+pub const RUN_TEXT_BYTES_MAX: usize = 4096;
+/// Longest template of a webhook's body, in bytes.
+pub const TEMPLATE_BYTES_MAX: usize = 16 * 1024;
+/// Longest time that one delivery of an alert may take, where none is given.
+pub const ALERT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
+pub const ALERT_TIMEOUT_MIN: Duration = Duration::from_secs(1);
+pub const ALERT_TIMEOUT_MAX: Duration = Duration::from_secs(600);
+/// Shortest and longest time after which what lasts is told again.
+pub const REPEAT_MIN: Duration = Duration::from_secs(60);
+pub const REPEAT_MAX: Duration = Duration::from_secs(7 * 86_400);
+/// How long an alert waits for more of the same, where it is not given.
+pub const GROUP_WAIT_DEFAULT: Duration = Duration::from_secs(10);
+pub const GROUP_WAIT_MAX: Duration = Duration::from_secs(600);
 
 /// An interval such as `10s`. Errors: what was expected, for people.
 pub fn check_interval(text: &str) -> Result<Duration, String> {
@@ -292,7 +320,7 @@ mod tests {
         let mut fleet = fleet(r#"{"targets": [{"name": "t", "address": "h:1"}]}"#);
         let nobody: Name = "nobody".parse().unwrap();
         fleet.targets[0].agents = Some(vec![nobody]);
-        fleet.targets[0].interval = Some(Duration::from_millis(1));
+        fleet.targets[0].settings.interval = Some(Duration::from_millis(1));
         fleet.targets.push(fleet.targets[0].clone());
         fleet.targets[1].agents = None;
         let got: Vec<String> = fleet

@@ -26,10 +26,10 @@ impl FromStr for HttpUrl {
         if text.starts_with("https:") {
             return Err("https needs a program that speaks it: use \"run\" with curl, such as [\"curl\", \"-fsS\", \"--json\", \"@-\", \"https://…\"]".to_string());
         }
-        let rest = text
-            .strip_prefix("http://")
-            .filter(|_| text.len() <= URL_LEN_MAX);
-        let rest = rest.ok_or(expected)?;
+        let rest = text.strip_prefix("http://").ok_or(expected)?;
+        if text.len() > URL_LEN_MAX {
+            return Err(format!("{expected}, of at most {URL_LEN_MAX} bytes"));
+        }
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, target) = rest.split_at(end);
         let printable = target.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
@@ -54,6 +54,82 @@ impl FromStr for HttpUrl {
 
 impl fmt::Display for HttpUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}{}", self.address, self.target)
+        let address = self.address.to_string();
+        let address = address.strip_suffix(":80").unwrap_or(&address);
+        write!(f, "http://{address}{}", self.target)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_taken_apart_and_written_back() {
+        for (text, address, target, written) in [
+            ("http://h:8080/a/b", "h:8080", "/a/b", "http://h:8080/a/b"),
+            ("http://h", "h:80", "/", "http://h/"),
+            ("http://h/", "h:80", "/", "http://h/"),
+            ("http://h:80/x", "h:80", "/x", "http://h/x"),
+            ("http://h?a=b/c", "h:80", "/?a=b/c", "http://h/?a=b/c"),
+            (
+                "http://h:8/a?b:c@d",
+                "h:8",
+                "/a?b:c@d",
+                "http://h:8/a?b:c@d",
+            ),
+            (
+                "http://10.0.0.7:8/",
+                "10.0.0.7:8",
+                "/",
+                "http://10.0.0.7:8/",
+            ),
+            ("http://[::1]/x", "[::1]:80", "/x", "http://[::1]/x"),
+            (
+                "http://[::1]:180/x",
+                "[::1]:180",
+                "/x",
+                "http://[::1]:180/x",
+            ),
+        ] {
+            let url: HttpUrl = text.parse().unwrap();
+            assert_eq!(
+                (url.address.to_string().as_str(), &*url.target),
+                (address, target)
+            );
+            assert_eq!(url.to_string(), written);
+            assert_eq!(written.parse(), Ok(url));
+        }
+    }
+
+    #[test]
+    fn what_is_no_url_is_refused() {
+        let long = format!("http://h/{}", "x".repeat(URL_LEN_MAX - 9));
+        assert!(long.parse::<HttpUrl>().is_ok());
+        let long = long + "x";
+        let expected = "expected a URL such as \"http://host:8080/path\"";
+        for (text, want) in [
+            ("", expected),
+            ("h:80/path", expected),
+            ("ftp://h/", expected),
+            ("http:/h", expected),
+            ("http://", "expected HOST:PORT"),
+            ("http:///x", "expected HOST:PORT"),
+            ("http://:80/", "expected HOST:PORT"),
+            ("http://h:0/", "expected HOST:PORT"),
+            ("http://h:/", "expected HOST:PORT"),
+            ("http://::1/", "expected"),
+            ("http://u:p@h/", "without user, fragment or spaces"),
+            ("http://h/#top", "without user, fragment or spaces"),
+            ("http://h#top", "without user, fragment or spaces"),
+            ("http://h/a b", "without user, fragment or spaces"),
+            ("http://h/é", "without user, fragment or spaces"),
+            ("http://h/\r\nHost: x", "without user, fragment or spaces"),
+            ("https://h/", "use \"run\" with curl"),
+            (&long, "of at most 2048 bytes"),
+        ] {
+            let got = text.parse::<HttpUrl>().unwrap_err();
+            assert!(got.contains(want), "{text}: {got}");
+        }
     }
 }

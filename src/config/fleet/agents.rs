@@ -2,6 +2,7 @@
 //! its link has. The rules that join these are here, too: exactly one of the two ways, and
 //! a key for every link that leaves this machine. What a key file holds is not asked here.
 
+use super::names::{read_names, write_names};
 use super::{read_name, string};
 use crate::config::check_key_file;
 use crate::config::fields::{BLANK, Key, Notes, Path, Presence, Spot};
@@ -36,7 +37,7 @@ pub fn key_needed(address: &HostPort) -> String {
     format!("{host} is not a loopback address, so the link needs a key")
 }
 
-pub(super) static AGENT: [Key<FleetAgent>; 4] = [
+pub(super) static AGENT: [Key<FleetAgent>; 5] = [
     Key {
         name: "name",
         presence: Presence::Required,
@@ -70,6 +71,15 @@ pub(super) static AGENT: [Key<FleetAgent>; 4] = [
         presence: Presence::Optional,
         read: |agent, spot| agent.key_file = read_key_file(spot),
         write: |agent| agent.key_file.as_deref().map(string),
+    },
+    Key {
+        name: "anchors",
+        presence: Presence::Optional,
+        read: |agent, spot| {
+            agent.anchors = read_names(spot, "anchor");
+            spot.not_empty("an empty list holds no anchor; name a target, or leave it out");
+        },
+        write: |agent| write_names(&agent.anchors),
     },
 ];
 

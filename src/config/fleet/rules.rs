@@ -70,7 +70,7 @@ pub(super) fn write_down_when(value: DownWhen) -> String {
 /// So many agents have to be there.
 pub(super) fn check_down_when(target: &FleetTarget, spot: &mut Spot<'_, '_>) {
     let (Some(DownWhen::AtLeast(count)), Some(value)) =
-        (target.down_when, spot.value.get("down_when"))
+        (target.settings.down_when, spot.value.get("down_when"))
     else {
         return;
     };
@@ -87,19 +87,16 @@ pub(super) fn check_down_when(target: &FleetTarget, spot: &mut Spot<'_, '_>) {
 impl Fleet {
     /// How a target's results become its state: its own rules, else the defaults'.
     pub fn rules_of(&self, target: &FleetTarget) -> Rules {
-        let (defaults, usual) = (&self.defaults, Rules::default());
-        let down_after = target.down_after.or(defaults.down_after);
-        let up_after = target.up_after.or(defaults.up_after);
-        let down_when = target.down_when.or(defaults.down_when);
+        let (own, usual) = (self.settings_of(target), Rules::default());
         Rules {
             // How long it takes to find a port shut says nothing of a service.
             slow: match target.want {
-                Want::Open => target.slow.or(defaults.slow).or(usual.slow),
+                Want::Open => own.slow.or(usual.slow),
                 Want::Refused | Want::Closed => None,
             },
-            down_after: down_after.unwrap_or(usual.down_after),
-            up_after: up_after.unwrap_or(usual.up_after),
-            down_when: down_when.unwrap_or(usual.down_when),
+            down_after: own.down_after.unwrap_or(usual.down_after),
+            up_after: own.up_after.unwrap_or(usual.up_after),
+            down_when: own.down_when.unwrap_or(usual.down_when),
         }
     }
 
@@ -108,8 +105,7 @@ impl Fleet {
     pub(super) fn recheck_of(&self, target: &FleetTarget, interval: Duration) -> Recheck {
         let rules = self.rules_of(target);
         let usual = RETRY_INTERVAL_MIN.max(interval / RETRIES_IN_INTERVAL);
-        let after = target.retry_interval.or(self.defaults.retry_interval);
-        match after.unwrap_or(usual) {
+        match self.settings_of(target).retry_interval.unwrap_or(usual) {
             after if after >= interval => Recheck::default(),
             after => Recheck {
                 after,

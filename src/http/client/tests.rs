@@ -187,6 +187,6 @@ fn who_cannot_be_reached_is_named() {
         .to_string();
     assert_eq!(
         error,
-        "post to http://nowhere.example:80/x: resolve nowhere.example: no such host"
+        "post to http://nowhere.example/x: resolve nowhere.example: no such host"
     );
 }

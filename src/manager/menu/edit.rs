@@ -3,6 +3,7 @@
 //! The questions are asked first; then the change is made to the fleet as it is by then,
 //! which a file edited meanwhile may have replaced, and taken over as a whole.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::ask::{Answer, BACK, Choice, Reply, Stop, Talk};
@@ -152,11 +153,13 @@ fn add_target(manager: &dyn Running, talk: &mut Talk<'_>) -> Answer<()> {
     }
 }
 
+/// Whatever names the target follows it to its new name; patterns do not.
 fn change_target(manager: &dyn Running, talk: &mut Talk<'_>) -> Answer<()> {
     let fleet = manager.fleet();
     let old = pick(talk, "target", &fleet.targets, |t| &t.name)?;
     match entry::target(talk, &fleet, Some(&old))? {
         Some(new) => apply(manager, talk, |fleet| {
+            rename(targets_named(fleet), &old.name, &new.name);
             put(&mut fleet.targets, new, |t| t.name == old.name);
         }),
         None => Err(Stop::Back),
@@ -164,10 +167,12 @@ fn change_target(manager: &dyn Running, talk: &mut Talk<'_>) -> Answer<()> {
 }
 
 fn remove_target(manager: &dyn Running, talk: &mut Talk<'_>) -> Answer<()> {
-    let old = pick(talk, "target", &manager.fleet().targets, |t| &t.name)?;
+    let fleet = manager.fleet();
+    let old = pick(talk, "target", &fleet.targets, |t| &t.name)?;
+    say_who_names(talk, &fleet, |t| t.name == old.name)?;
     sure(talk, &old.name)?;
     apply(manager, talk, |fleet| {
-        fleet.targets.retain(|t| t.name != old.name);
+        without_targets(fleet, |t| t.name == old.name);
     })
 }
 
@@ -185,9 +190,7 @@ fn change_agent(manager: &dyn Running, talk: &mut Talk<'_>) -> Answer<()> {
     match entry::agent(talk, &fleet, Some(&old), manager.key_rule())? {
         Some(new) => apply(manager, talk, |fleet| {
             let lists = fleet.targets.iter_mut().filter_map(|t| t.agents.as_mut());
-            for name in lists.flatten().filter(|name| **name == old.name) {
-                name.clone_from(&new.name);
-            }
+            rename(lists.flatten(), &old.name, &new.name);
             put(&mut fleet.agents, new, |a| a.name == old.name);
         }),
         None => Err(Stop::Back),
@@ -211,8 +214,11 @@ fn remove_agent(manager: &dyn Running, talk: &mut Talk<'_>) -> Answer<()> {
         None
     } else {
         talk.say(&format!("{name} alone probes {}:", names(&alone)))?;
-        let orphans = talk.choose(&ORPHANS, 1, None)?;
-        Some(orphans.ok_or(Stop::Back)?)
+        let orphans = talk.choose(&ORPHANS, 1, None)?.ok_or(Stop::Back)?;
+        if matches!(orphans, Orphans::Remove) {
+            say_who_names(talk, &fleet, |t| alone.iter().any(|a| a.name == t.name))?;
+        }
+        Some(orphans)
     };
     apply(manager, talk, |fleet| without_agent(fleet, &name, orphans))
 }
@@ -228,6 +234,56 @@ fn names(targets: &[&FleetTarget]) -> String {
     tables::list(&names)
 }
 
+/// Every place that names a target.
+fn targets_named(fleet: &mut Fleet) -> impl Iterator<Item = &mut Name> {
+    let parents = fleet.targets.iter_mut().flat_map(|t| &mut t.depends_on);
+    parents.chain(fleet.agents.iter_mut().flat_map(|a| &mut a.anchors))
+}
+
+fn rename<'a>(named: impl Iterator<Item = &'a mut Name>, old: &Name, new: &Name) {
+    for name in named.filter(|name| *name == old) {
+        name.clone_from(new);
+    }
+}
+
+/// Says what else names targets that are to go: it will do so no more.
+fn say_who_names(
+    talk: &mut Talk<'_>,
+    fleet: &Fleet,
+    go: impl Fn(&FleetTarget) -> bool,
+) -> Answer<()> {
+    let (gone, kept): (Vec<&FleetTarget>, Vec<&FleetTarget>) =
+        fleet.targets.iter().partition(|t| go(t));
+    let named = |list: &[Name]| gone.iter().any(|t| list.contains(&t.name));
+    let children = kept.into_iter().filter(|t| named(&t.depends_on));
+    let children: Vec<Name> = children.map(|t| t.name.clone()).collect();
+    let agents = fleet.agents.iter().filter(|a| named(&a.anchors));
+    let agents: Vec<Name> = agents.map(|a| a.name.clone()).collect();
+    let places = [("depends_on", children), ("anchors", agents)];
+    let places = places.iter().filter(|(_, names)| !names.is_empty());
+    let places = places.map(|(key, names)| format!("in {key} of {}", tables::list(names)));
+    let places: Vec<String> = places.collect();
+    match places.is_empty() {
+        true => Ok(()),
+        false => talk.say(&format!(
+            "Named {}; taken out there, too.",
+            places.join(" and ")
+        )),
+    }
+}
+
+/// Takes targets out, also from where others name them.
+fn without_targets(fleet: &mut Fleet, go: impl Fn(&FleetTarget) -> bool) {
+    let gone = fleet.targets.iter().filter(|t| go(t));
+    let gone: HashSet<Name> = gone.map(|t| t.name.clone()).collect();
+    fleet.targets.retain(|t| !gone.contains(&t.name));
+    let parents = fleet.targets.iter_mut().map(|t| &mut t.depends_on);
+    let anchors = fleet.agents.iter_mut().map(|a| &mut a.anchors);
+    for list in parents.chain(anchors) {
+        list.retain(|name| !gone.contains(name));
+    }
+}
+
 fn without_agent(fleet: &mut Fleet, name: &Name, orphans: Option<Orphans>) {
     fleet.agents.retain(|a: &FleetAgent| a.name != *name);
     for target in &mut fleet.targets {
@@ -237,7 +293,7 @@ fn without_agent(fleet: &mut Fleet, name: &Name, orphans: Option<Orphans>) {
     }
     let orphan = |t: &FleetTarget| t.agents.as_ref().is_some_and(Vec::is_empty);
     match orphans {
-        Some(Orphans::Remove) => fleet.targets.retain(|t| !orphan(t)),
+        Some(Orphans::Remove) => without_targets(fleet, orphan),
         Some(Orphans::All) => {
             let orphans = fleet.targets.iter_mut().filter(|t| orphan(t));
             orphans.for_each(|t| t.agents = None);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::ask::{Answer, Reply, Talk};
 use super::tables::list;
 use crate::config::{
-    Defaults, Fleet, FleetAgent, FleetTarget, INTERVAL_DEFAULT, KeyRule, RETRIES_DEFAULT,
+    Defaults, Fleet, FleetAgent, FleetTarget, INTERVAL_DEFAULT, KeyRule, RETRIES_DEFAULT, Settings,
     TIMEOUT_DEFAULT, check_down_after, check_interval, check_key_file, check_retries, check_slow,
     check_timeout, check_up_after, key_needed,
 };
@@ -77,95 +77,65 @@ pub(super) fn target(
         new = FleetTarget {
             name: new.name,
             address: new.address,
-            interval: None,
-            timeout: None,
-            retries: None,
-            slow: None,
-            down_after: None,
-            up_after: None,
             ..old.clone()
         };
     }
+    let own = new.settings;
+    new.settings = unasked(own);
     let usual = fleet.resolved(&new);
-    let own = old.and_then(|t| t.interval);
-    new.interval = interval(talk, own, usual.interval)?;
+    new.settings.interval = interval(talk, own.interval, usual.interval)?;
     let usual = fleet.resolved(&new);
-    let own = old.and_then(|t| t.timeout);
-    new.timeout = timeout(talk, own, usual.timeout, usual.interval)?;
-    new.retries = retries(talk, old.and_then(|t| t.retries), usual.retries)?;
+    new.settings.timeout = timeout(talk, own.timeout, usual.timeout, usual.interval)?;
+    new.settings.retries = retries(talk, own.retries, usual.retries)?;
     if !fleet.agents.is_empty() {
         new.agents = agents(talk, fleet, new.agents)?;
     }
-    let own = old.map(|t| Own {
-        slow: t.slow,
-        down_after: t.down_after,
-        up_after: t.up_after,
-    });
     let usual = fleet.rules_of(&new);
-    let own = more(talk, own.unwrap_or_default(), usual)?;
-    (new.slow, new.down_after, new.up_after) = (own.slow, own.down_after, own.up_after);
+    more(talk, &mut new.settings, own, usual)?;
     Ok(Some(new))
+}
+
+/// Those of the settings that are not asked for.
+fn unasked(own: Settings) -> Settings {
+    Settings {
+        retry_interval: own.retry_interval,
+        down_when: own.down_when,
+        ..Settings::default()
+    }
 }
 
 /// Asks what holds for targets that do not say otherwise.
 pub(super) fn defaults(talk: &mut Talk<'_>, old: &Defaults) -> Answer<Defaults> {
-    let own = interval(talk, old.interval, INTERVAL_DEFAULT)?;
-    let every = own.unwrap_or(INTERVAL_DEFAULT);
-    let timeout = timeout(talk, old.timeout, TIMEOUT_DEFAULT.min(every), every)?;
-    let retries = retries(talk, old.retries, RETRIES_DEFAULT)?;
+    let own = old.settings;
+    let mut new = unasked(own);
+    new.interval = interval(talk, own.interval, INTERVAL_DEFAULT)?;
+    let every = new.interval.unwrap_or(INTERVAL_DEFAULT);
+    new.timeout = timeout(talk, own.timeout, TIMEOUT_DEFAULT.min(every), every)?;
+    new.retries = retries(talk, own.retries, RETRIES_DEFAULT)?;
     let key_file = key_file(talk, old.key_file.clone(), None, None)?;
-    let rules = Own {
-        slow: old.slow,
-        down_after: old.down_after,
-        up_after: old.up_after,
-    };
-    let rules = more(talk, rules, Rules::default())?;
+    more(talk, &mut new, own, Rules::default())?;
     Ok(Defaults {
-        retry_interval: old.retry_interval,
-        down_when: old.down_when,
-        interval: own,
-        timeout,
-        retries,
-        slow: rules.slow,
-        down_after: rules.down_after,
-        up_after: rules.up_after,
+        settings: new,
         key_file,
     })
 }
 
-/// What a target, or the defaults, say themselves about how results become a state.
-#[derive(Debug, Clone, Copy, Default)]
-struct Own {
-    slow: Option<Duration>,
-    down_after: Option<DownAfter>,
-    up_after: Option<u32>,
-}
-
-/// Asks for what few need to change, if that is wanted.
-fn more(talk: &mut Talk<'_>, own: Own, usual: Rules) -> Answer<Own> {
+/// Asks for what few need to change, if that is wanted; `own` is what holds now.
+fn more(talk: &mut Talk<'_>, new: &mut Settings, own: Settings, usual: Rules) -> Answer<()> {
     if talk.confirm("More settings?", Reply::No)? == Reply::No {
-        return Ok(own);
+        (new.slow, new.down_after, new.up_after) = (own.slow, own.down_after, own.up_after);
+        return Ok(());
     }
-    let show = |n: u32| n.to_string();
     let down_after = (own.down_after, usual.down_after);
-    let shown = |after: DownAfter| after.to_string();
-    Ok(Own {
-        slow: slow(talk, own.slow, usual.slow)?,
-        down_after: setting(
-            talk,
-            "Failures until it is down",
-            down_after,
-            shown,
-            check_down_after,
-        )?,
-        up_after: setting(
-            talk,
-            "Answers until it is up",
-            (own.up_after, usual.up_after),
-            show,
-            check_up_after,
-        )?,
-    })
+    let up_after = (own.up_after, usual.up_after);
+    let failures = |after: DownAfter| after.to_string();
+    let answers = |n: u32| n.to_string();
+    new.slow = slow(talk, own.slow, usual.slow)?;
+    let label = "Failures until it is down";
+    new.down_after = setting(talk, label, down_after, failures, check_down_after)?;
+    let label = "Answers until it is up";
+    new.up_after = setting(talk, label, up_after, answers, check_up_after)?;
+    Ok(())
 }
 
 fn slow(

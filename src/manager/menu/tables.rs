@@ -85,17 +85,17 @@ pub(super) fn targets(fleet: &Fleet) -> String {
 }
 
 fn target(fleet: &Fleet, target: &FleetTarget) -> [String; 6] {
-    let force = fleet.resolved(target);
-    let own = |given: bool, value: String| match given {
+    let (force, given) = (fleet.resolved(target), target.settings);
+    let own = |own: bool, value: String| match own {
         true => value,
         false => format!("[{value}]"),
     };
     [
         target.name.to_string(),
         target.address.to_string(),
-        own(target.interval.is_some(), duration_text(force.interval)),
-        own(target.timeout.is_some(), duration_text(force.timeout)),
-        own(target.retries.is_some(), force.retries.to_string()),
+        own(given.interval.is_some(), duration_text(force.interval)),
+        own(given.timeout.is_some(), duration_text(force.timeout)),
+        own(given.retries.is_some(), force.retries.to_string()),
         match &target.agents {
             None => "all".to_string(),
             Some(names) => list(names),

@@ -186,7 +186,7 @@ fn a_result_from_before_stands_for_the_beginning() {
     h.put(ago(700 * S), result("web", ago(700 * S), true));
     made::written(&made::files(&h.dir)[0], ago(1_300 * S));
     let mut fleet = fleet();
-    fleet.targets[0].interval = Some(Duration::from_secs(600));
+    fleet.targets[0].settings.interval = Some(Duration::from_secs(600));
     let report = run(data.path(), Some(&fleet), SINCE, NOW, &[]).unwrap();
     assert_eq!(of(&report, "web", "attic"), (1, 1, 900, 900, 1_000));
 }
@@ -286,7 +286,7 @@ fn scene(data: &Path) -> Report {
     probe(&mut cellar, 300, 260, false);
     probe(&mut cellar, 260, 0, true);
     let mut fleet = fleet();
-    fleet.targets[0].down_when = Some(DownWhen::Any);
+    fleet.targets[0].settings.down_when = Some(DownWhen::Any);
     fleet.targets[0].group = Some(made::name("shop"));
     fleet.targets[0].tags = vec![made::name("public"), made::name("https")];
     fleet.targets[1].group = Some(made::name("shop"));
@@ -397,7 +397,7 @@ fn outages_are_those_of_the_verdict() {
         let data = tempfile::tempdir().unwrap();
         failing(data.path(), attic, cellar);
         let mut fleet = fleet();
-        fleet.targets[0].down_when = Some(rule);
+        fleet.targets[0].settings.down_when = Some(rule);
         let report = run(data.path(), Some(&fleet), SINCE, NOW, &[]).unwrap();
         assert_eq!(down(&report.targets[0].all), expected, "{what}");
     }
@@ -415,7 +415,7 @@ fn an_outage_is_known_from_the_results_just_before_the_window() {
         made::written(&newest, ago(left * S));
     }
     let mut fleet = fleet();
-    fleet.targets[0].interval = Some(Duration::from_secs(100));
+    fleet.targets[0].settings.interval = Some(Duration::from_secs(100));
     let report = run(data.path(), Some(&fleet), SINCE, NOW, &[]).unwrap();
     assert_eq!(down(&report.targets[0].all), (1, 100, 1, 100));
 }
@@ -494,19 +494,19 @@ fn each_target_s_own_rules_say_what_is_down() {
         ("the usual", |_| {}, (1, 30, 1, 30)),
         (
             "slow is not down",
-            |t| t.slow = Some(Duration::from_micros(10)),
+            |t| t.settings.slow = Some(Duration::from_micros(10)),
             (1, 30, 1, 30),
         ),
         (
             "one more",
-            |t| t.down_after = "4".parse().ok(),
+            |t| t.settings.down_after = "4".parse().ok(),
             (0, 0, 0, 0),
         ),
         (
             "a port that is to stay shut",
             |t| {
                 t.want = Want::Closed;
-                t.slow = Some(Duration::from_micros(10));
+                t.settings.slow = Some(Duration::from_micros(10));
             },
             (1, 30, 1, 30),
         ),

@@ -209,7 +209,7 @@ fn a_target_probed_rarely_is_not_forgotten() {
     made::written(&made::files(&h.dir)[0], at);
     save(data.path(), "attic", &state(1));
     let mut fleet = fleet();
-    fleet.targets[0].interval = Some(Duration::from_secs(6 * 3_600));
+    fleet.targets[0].settings.interval = Some(Duration::from_secs(6 * 3_600));
     let s = run(data.path(), &fleet, NOW).unwrap();
     assert_eq!(seen(&s, "web").0, State::Up);
 }
@@ -245,7 +245,7 @@ fn doubts_are_told_with_the_status() {
     let mut fleet = fleet();
     let mut slow = fleet.targets[1].clone();
     slow.name = name("slow");
-    slow.slow = Some(Duration::from_micros(999));
+    slow.settings.slow = Some(Duration::from_micros(999));
     fleet.targets.push(slow);
     let s = run(data.path(), &fleet, NOW).unwrap();
     made::golden("status-doubts.txt", &plain_table(&s));
