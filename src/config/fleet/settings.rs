@@ -157,3 +157,43 @@ pub(super) fn check_timeout_fits(settings: &Settings, spot: &mut Spot<'_, '_>) {
     spot.below("timeout", value)
         .problem(|| format!("{timeout} is longer than the interval of {interval}{whence}"));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::fields::{Notes, Path};
+    use crate::json;
+
+    #[test]
+    fn each_setting_is_a_targets_own_or_the_usual_one() {
+        let read = |text: &str| {
+            let value = json::parse(text.as_bytes()).unwrap();
+            let mut notes = Notes::default();
+            let mut spot = Spot {
+                value: &value,
+                path: Path::Root,
+                notes: &mut notes,
+            };
+            let mut defaults = Defaults::default();
+            read_defaults(&mut defaults, &mut spot);
+            notes.problems.verdict(text.as_bytes(), defaults.settings)
+        };
+        let values = [
+            "\"5s\"", "\"1s\"", "7", "\"2s\"", "4", "5", "\"9s\"", "\"all\"",
+        ];
+        let keys = keys::<Defaults>().map(|key| key.name);
+        let member = |i: usize| format!("\"{}\": {}", keys[i], values[i]);
+        let whole = read(&format!(
+            "{{{}}}",
+            (0..8).map(member).collect::<Vec<_>>().join(", ")
+        ));
+        let whole = whole.unwrap();
+        assert_eq!(Settings::default().or(whole), whole);
+        for (i, key) in keys.iter().enumerate() {
+            let one = read(&format!("{{{}}}", member(i))).unwrap();
+            assert_ne!(one, Settings::default(), "{key}");
+            assert_eq!(one.or(Settings::default()), one, "{key}");
+            assert_eq!(whole.or(one), whole);
+        }
+    }
+}
