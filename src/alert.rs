@@ -1,7 +1,8 @@
 //! What people are alerted of, and how: the rules of a fleet file's receivers, and the
 //! messages that they get.
 //!
-//! Only nouns: when something is told is decided by the manager, how it travels too.
+//! Nouns, their words for people and their line of JSON: when something is told is decided
+//! by the manager, how it travels too.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,6 +11,15 @@ use crate::model::{NAME_LEN_MAX, Name, Wall, Why};
 use crate::quiet::Pattern;
 use crate::text::{cut, escape, nearest};
 use crate::units::{HostPort, HttpUrl};
+
+mod message;
+
+/// What a webhook's template may hold between `{{` and `}}`. What belongs to an event is
+/// that of the message's first.
+pub const PLACEHOLDERS: [&str; 14] = [
+    "id", "alert", "manager", "occasion", "subject", "text", "count", "kind", "target", "state",
+    "was", "why", "since", "json",
+];
 
 /// Kinds of events that a receiver may ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,6 +45,11 @@ impl On {
             On::Agent => "agent",
             On::Flapping => "flapping",
         }
+    }
+
+    /// The kind that a word names.
+    pub fn from_word(word: &str) -> Option<On> {
+        On::ALL.into_iter().find(|on| on.as_str() == word)
     }
 }
 
@@ -92,12 +107,6 @@ impl Form {
     }
 }
 
-/// What a template may hold between `{{` and `}}`, without blanks.
-pub const PLACEHOLDERS: [&str; 14] = [
-    "id", "alert", "manager", "occasion", "subject", "text", "kind", "target", "state", "was",
-    "why", "since", "count", "json",
-];
-
 /// Whether each `{{` of a template begins one of the [`PLACEHOLDERS`], which the next `}}`
 /// ends; a `}}` elsewhere is text. Errors: what is wrong with the first that does not.
 pub fn check_template(template: &str) -> Result<(), String> {
@@ -154,11 +163,45 @@ pub enum Occasion {
     Test,
 }
 
+impl Occasion {
+    const ALL: [Occasion; 4] = [
+        Occasion::News,
+        Occasion::Reminder,
+        Occasion::Late,
+        Occasion::Test,
+    ];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Occasion::News => "news",
+            Occasion::Reminder => "reminder",
+            Occasion::Late => "late",
+            Occasion::Test => "test",
+        }
+    }
+
+    /// The occasion that a word names.
+    pub fn from_word(word: &str) -> Option<Occasion> {
+        let mut all = Occasion::ALL.into_iter();
+        all.find(|occasion| occasion.as_str() == word)
+    }
+}
+
 /// What an event is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
     Target(Name),
     Agent(Name),
+}
+
+impl Subject {
+    /// The target's or agent's name.
+    pub fn name(&self) -> &Name {
+        match self {
+            Subject::Target(name) | Subject::Agent(name) => name,
+        }
+    }
 }
 
 /// What somebody who sees a target says of it.

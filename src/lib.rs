@@ -42,6 +42,7 @@ pub mod channel;
 pub mod cli;
 pub mod clock;
 pub mod files;
+pub mod http;
 pub mod journal;
 pub mod log;
 pub mod net;

@@ -3,6 +3,7 @@
 //! monotonic one, and a name that exists is a valid name.
 
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,9 @@ pub const NAME_LEN_MAX: usize = 128;
 pub const RETRIES_MAX: u32 = 10;
 /// Most results that a rule about a target's state looks back on.
 pub const RESULTS_MAX: u32 = 64;
+/// Most addresses of one name that are probed each by itself: the first ones in their
+/// order as numbers, IPv4 before IPv6.
+pub const ADDRESSES_MAX: usize = 16;
 /// Longest failure text kept in a record, in bytes.
 pub const TEXT_LEN_MAX: usize = 300;
 
@@ -133,6 +137,33 @@ pub struct Target {
     /// What is said and expected once it is open.
     pub script: Script,
     pub recheck: Recheck,
+    /// Whether each address of its name is a [`Row`]; the agent makes such a target into
+    /// several whose addresses are IP addresses.
+    pub each_address: bool,
+}
+
+impl Target {
+    /// The address of its name that this is, where each has a row of its own.
+    pub fn each(&self) -> Option<IpAddr> {
+        let literal = self.each_address.then(|| self.address.literal())?;
+        literal.map(|addr| addr.ip())
+    }
+
+    /// What its results are of.
+    pub fn row(&self) -> Row {
+        Row {
+            target: self.name.clone(),
+            each: self.each(),
+        }
+    }
+}
+
+/// What is scheduled and has results and a state of its own: a target, or one address of it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Row {
+    pub target: Name,
+    /// Of a target with `each_address`, once its addresses are known.
+    pub each: Option<IpAddr>,
 }
 
 /// How a target is probed between its ticks while it is not decided whether it has changed.
@@ -359,12 +390,14 @@ pub struct Sample {
     /// How late the probe started, in microseconds; recorded above 100 ms.
     pub late_us: u64,
     /// The address that gave the verdict, when the target was given by name.
-    pub addr: Option<String>,
+    pub addr: Option<Box<SocketAddr>>,
     /// Whether the addresses were the last good ones, because resolution failed.
     pub dns_stale: bool,
     /// Connecting took a second or more above what is usual for the target: a SYN was
     /// lost and sent again.
     pub retransmit: bool,
+    /// The address of the target that this is about, where each has a row of its own.
+    pub each: Option<IpAddr>,
 }
 
 /// Where a probe's time went, in microseconds, as far as it came.

@@ -7,6 +7,7 @@
 //! last key `c` is the CRC-32 of every byte before that key.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::crc32::crc32;
@@ -44,17 +45,19 @@ pub enum Body {
     },
     /// Places wall time: written at start and after each step of the wall clock.
     Clock { boot: String, up_ms: u64 },
-    /// From here on the agent probes this target.
+    /// From here on the agent probes this target, or this address of it.
     Began {
         target: Name,
+        each: Option<IpAddr>,
         address: HostPort,
         interval: Duration,
     },
     /// From here on it does not.
-    Ended { target: Name },
-    /// Ticks of a target that passed without a probe.
+    Ended { target: Name, each: Option<IpAddr> },
+    /// Ticks of a target, or an address of it, that passed without a probe.
     Skip {
         target: Name,
+        each: Option<IpAddr>,
         count: u64,
         why: SkipWhy,
     },
@@ -193,20 +196,24 @@ fn write_body(o: &mut json::Object<'_>, body: &Body) {
         }
         Body::Began {
             target,
+            each,
             address,
             interval,
         } => {
-            o.str("event", "began")
-                .str("target", target.as_str())
+            write_row(o.str("event", "began"), target, *each)
                 .str("address", &address.to_string())
                 .u64("interval_ms", micros(*interval) / 1000);
         }
-        Body::Ended { target } => {
-            o.str("event", "ended").str("target", target.as_str());
+        Body::Ended { target, each } => {
+            write_row(o.str("event", "ended"), target, *each);
         }
-        Body::Skip { target, count, why } => {
-            o.str("event", "skip")
-                .str("target", target.as_str())
+        Body::Skip {
+            target,
+            each,
+            count,
+            why,
+        } => {
+            write_row(o.str("event", "skip"), target, *each)
                 .u64("count", *count)
                 .str("why", why.as_str());
         }
@@ -222,8 +229,21 @@ fn write_body(o: &mut json::Object<'_>, body: &Body) {
     }
 }
 
+/// Writes what a record is about.
+fn write_row<'o, 'a>(
+    o: &'o mut json::Object<'a>,
+    target: &Name,
+    each: Option<IpAddr>,
+) -> &'o mut json::Object<'a> {
+    o.str("target", target.as_str());
+    if let Some(each) = each {
+        o.str("each", &each.to_string());
+    }
+    o
+}
+
 fn write_result(o: &mut json::Object<'_>, sample: &Sample) {
-    o.str("target", sample.target.as_str())
+    write_row(o, &sample.target, sample.each)
         .bool("ok", sample.ok())
         .u64("us", sample.us);
     for (key, us) in phase_keys(&sample.phases) {
@@ -245,8 +265,8 @@ fn write_result(o: &mut json::Object<'_>, sample: &Sample) {
         o.u64("late_us", sample.late_us);
     }
     if let Some(addr) = &sample.addr {
-        o.str("addr", addr)
-            .u64("family", if addr.starts_with('[') { 6 } else { 4 });
+        o.str("addr", &addr.to_string())
+            .u64("family", if addr.is_ipv6() { 6 } else { 4 });
     }
     if sample.dns_stale {
         o.bool("dns_stale", true);
@@ -337,6 +357,7 @@ struct Fields<'a> {
     at: u64,
     event: Option<Cow<'a, str>>,
     target: Option<Cow<'a, str>>,
+    each: Option<Cow<'a, str>>,
     ok: bool,
     us: u64,
     why: Option<Cow<'a, str>>,
@@ -369,6 +390,7 @@ fn parse_fields(line: &[u8]) -> Result<Record, SyntaxError> {
             "at" => f.at = r.u64()?,
             "event" => f.event = Some(r.string()?),
             "target" => f.target = Some(r.string()?),
+            "each" => f.each = Some(r.string()?),
             "ok" => f.ok = r.bool()?,
             "us" => f.us = r.u64()?,
             "why" => f.why = Some(r.string()?),
@@ -419,14 +441,17 @@ fn body_of(f: Fields<'_>) -> Result<Body, Cow<'static, str>> {
         },
         "began" => Body::Began {
             target: parsed(f.target, "target")?,
+            each: optional(f.each, "each")?,
             address: parsed(f.address, "address")?,
             interval: Duration::from_millis(f.interval_ms),
         },
         "ended" => Body::Ended {
             target: parsed(f.target, "target")?,
+            each: optional(f.each, "each")?,
         },
         "skip" => Body::Skip {
             target: parsed(f.target, "target")?,
+            each: optional(f.each, "each")?,
             count: f.count,
             why: need(f.why.as_deref().and_then(SkipWhy::from_word), "why")?,
         },
@@ -460,9 +485,10 @@ fn result_of(f: Fields<'_>) -> Result<Sample, Cow<'static, str>> {
         failure,
         tries: f.tries.map_or(1, |n| u32::try_from(n).unwrap_or(u32::MAX)),
         late_us: f.late_us,
-        addr: f.addr.map(Cow::into_owned),
+        addr: optional(f.addr, "addr")?.map(Box::new),
         dns_stale: f.dns_stale,
         retransmit: f.retransmit,
+        each: optional(f.each, "each")?,
     })
 }
 
@@ -477,177 +503,12 @@ fn parsed<T: std::str::FromStr>(
     need(value.and_then(|text| text.parse().ok()), key)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn name(text: &str) -> Name {
-        text.parse().unwrap()
-    }
-
-    fn sample(failure: Option<Failure>) -> Sample {
-        Sample {
-            target: name("web"),
-            at: Wall(1_763_820_000_123),
-            us: 12_345,
-            failure,
-            tries: 1,
-            late_us: 0,
-            addr: None,
-            dns_stale: false,
-            phases: Phases::default(),
-            retransmit: false,
-        }
-    }
-
-    fn every_body() -> Vec<Body> {
-        let failed = Sample {
-            tries: 2,
-            late_us: 150_000,
-            addr: Some("[::1]:5432".into()),
-            dns_stale: true,
-            phases: Phases {
-                dns: Some(1),
-                connect: Some(2),
-                first_byte: Some(3),
-                matched: Some(4),
-                close: Some(5),
-            },
-            retransmit: true,
-            ..sample(Some(Failure {
-                why: Why::Timeout,
-                text: "connect to \"x\": timed out\u{1b}".into(),
-            }))
-        };
-        let mut bodies = vec![
-            Body::Result(sample(None)),
-            Body::Result(failed),
-            Body::Start {
-                alive: None,
-                version: "0.1.0".into(),
-            },
-            Body::Start {
-                alive: Some(Wall(5)),
-                version: "0.1.0".into(),
-            },
-            Body::Clock {
-                boot: "b-1".into(),
-                up_ms: 7,
-            },
-            Body::Began {
-                target: name("web"),
-                address: "[::1]:80".parse().unwrap(),
-                interval: Duration::from_millis(1500),
-            },
-            Body::Ended {
-                target: name("web"),
-            },
-            Body::Lost {
-                epoch: Epoch(9),
-                first: 1,
-                last: 70,
-            },
-        ];
-        for why in [SkipWhy::Busy, SkipWhy::Workers, SkipWhy::Stall] {
-            bodies.push(Body::Skip {
-                target: name("web"),
-                count: 3,
-                why,
-            });
-        }
-        for why in [
-            GapWhy::SpoolLimit,
-            GapWhy::Deleted,
-            GapWhy::Damaged,
-            GapWhy::Disk,
-            GapWhy::Summarised,
-            GapWhy::Vanished,
-        ] {
-            bodies.push(Body::Gap { first: 2, why });
-        }
-        bodies
-    }
-
-    #[test]
-    fn every_record_reads_back_as_written() {
-        for body in every_body() {
-            let record = Record {
-                seq: 7,
-                at: Wall(1_763_820_000_123),
-                body,
-            };
-            let mut line = String::new();
-            record.write(&mut line);
-            assert!(line.ends_with("\"}\n"), "{line}");
-            assert_eq!(span(line.as_bytes()), Ok(record.span()), "{line}");
-            assert_eq!(Record::parse(line.as_bytes()), Ok(record), "{line}");
-        }
-    }
-
-    #[test]
-    fn a_result_has_the_documented_shape() {
-        let mut line = String::new();
-        let body = Body::Result(sample(None));
-        write_line(
-            &mut line,
-            Span { first: 7, seq: 7 },
-            Wall(1_763_820_000_123),
-            &body,
-        );
-        let sum = crc32(br#"{"seq":7,"at":1763820000123,"target":"web","ok":true,"us":12345,"#);
-        let expected = format!(
-            "{{\"seq\":7,\"at\":1763820000123,\"target\":\"web\",\"ok\":true,\"us\":12345,\"c\":\"{sum:08x}\"}}\n"
-        );
-        assert_eq!(line, expected);
-    }
-
-    #[test]
-    fn any_flipped_bit_is_noticed() {
-        for body in every_body() {
-            let record = Record {
-                seq: 7,
-                at: Wall(1),
-                body,
-            };
-            let mut line = String::new();
-            record.write(&mut line);
-            let good = line.into_bytes();
-            for at in 0..good.len() - 1 {
-                for bit in 0..8 {
-                    let mut bad = good.clone();
-                    bad[at] ^= 1 << bit;
-                    assert!(span(&bad).is_err(), "byte {at} bit {bit}");
-                }
-            }
-            for len in 0..good.len() - 1 {
-                assert!(span(&good[..len]).is_err(), "cut at {len}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_sealed_line_without_sense_is_refused() {
-        for body in [
-            r#"{"seq":0}"#,
-            r#"{"seq":3,"first":4}"#,
-            r#"{"seq":3,"first":0}"#,
-            r#"{"seq":18446744073709551616}"#,
-            r#"{"at":3}"#,
-            r#"{"seq":3,"at":1,"target":"web","ok":false,"us":1}"#,
-            r#"{"seq":3,"at":1,"target":"a b","ok":true,"us":1}"#,
-            r#"{"seq":3,"at":1,"event":"party"}"#,
-            r#"{"seq":3,"at":-1,"target":"web","ok":true,"us":1}"#,
-        ] {
-            let mut line = body.to_string();
-            seal(&mut line, 0);
-            assert!(Record::parse(line.as_bytes()).is_err(), "{body}");
-        }
-    }
-
-    #[test]
-    fn unknown_keys_are_passed_over() {
-        let mut line = r#"{"seq":3,"at":1,"target":"web","ok":true,"us":1,"new":[{}]}"#.to_string();
-        seal(&mut line, 0);
-        assert!(Record::parse(line.as_bytes()).is_ok());
-    }
+fn optional<T: std::str::FromStr>(
+    value: Option<Cow<'_, str>>,
+    key: &str,
+) -> Result<Option<T>, Cow<'static, str>> {
+    value.map(|text| parsed(Some(text), key)).transpose()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,9 @@
 //! When each target is probed. Pure: time is an argument, nothing sleeps.
 //!
-//! Each target has a fixed grid: its phase (from the hash of its name) plus whole
-//! intervals, counted from the schedule's start, whatever the probes take. A tick
-//! that can't be met within [`LATE_MAX`] or half the interval is skipped and
-//! counted, never made up for. Between ticks a target is probed again, a few times,
+//! Each target (or address of it that is a row of its own) has a fixed grid: its phase
+//! (from the hash of its name) plus whole intervals, counted from the schedule's start,
+//! whatever the probes take. A tick that can't be met within [`LATE_MAX`] or half the
+//! interval is skipped and counted, never made up for. Between ticks a target is probed again, a few times,
 //! while it is not decided whether it has changed. A job is held by one worker from [`Schedule::take`]
 //! to [`Schedule::finish`], so no target is ever probed twice at once.
 
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::crypto::sha256;
-use crate::model::{Mono, Name, Target, micros};
+use crate::model::{Mono, Row, Target, micros};
 use crate::record::SkipWhy;
 
 /// A new target's first probe comes within this time, however long its interval.
@@ -44,7 +44,7 @@ pub struct Skipped {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     Began(Arc<Target>),
-    Ended(Name),
+    Ended(Row),
 }
 
 #[derive(Debug)]
@@ -65,22 +65,40 @@ pub struct Schedule {
     slots: Vec<Option<Slot>>,
     generations: Vec<u64>,
     free: Vec<usize>,
-    names: HashMap<Name, usize>,
+    rows: HashMap<Row, usize>,
     heap: BinaryHeap<Reverse<(Mono, usize, u64)>>,
-    reports: Vec<(Name, Skipped)>,
+    reports: Vec<(Row, Skipped)>,
 }
 
 impl Schedule {
     /// Makes `targets` the whole list. Unchanged targets keep their grid, their
     /// place in it and any probe under way; a changed one ends and begins anew.
     pub fn replace(&mut self, targets: Vec<Target>, now: Mono) -> Vec<Change> {
+        let gone = std::mem::take(&mut self.rows);
+        self.exchange(gone, targets, now)
+    }
+
+    /// Makes `targets` what there is in place of the rows `before`, as [`Schedule::replace`]
+    /// does for all of them.
+    pub fn replace_rows(&mut self, before: &[Row], targets: Vec<Target>, now: Mono) -> Vec<Change> {
+        let rows = before.iter();
+        let gone = rows.filter_map(|row| self.rows.remove_entry(row)).collect();
+        self.exchange(gone, targets, now)
+    }
+
+    fn exchange(
+        &mut self,
+        mut gone: HashMap<Row, usize>,
+        targets: Vec<Target>,
+        now: Mono,
+    ) -> Vec<Change> {
         let mut changes = Vec::new();
-        let mut gone = std::mem::take(&mut self.names);
         let mut fresh = Vec::new();
         for target in targets {
-            match gone.remove(&target.name) {
+            let row = target.row();
+            match gone.remove(&row) {
                 Some(slot) if self.probes_alike(slot, &target) => {
-                    self.names.insert(target.name.clone(), slot);
+                    self.rows.insert(row, slot);
                     if let Some(slot) = &mut self.slots[slot] {
                         slot.target = Arc::new(target);
                     }
@@ -103,14 +121,14 @@ impl Schedule {
         changes
     }
 
-    /// How many targets there are.
+    /// How many targets and rows there are.
     pub fn len(&self) -> usize {
-        self.names.len()
+        self.rows.len()
     }
 
     /// Whether there is nothing to probe.
     pub fn is_empty(&self) -> bool {
-        self.names.is_empty()
+        self.rows.is_empty()
     }
 
     /// The earliest tick that no worker holds.
@@ -157,7 +175,7 @@ impl Schedule {
 
     /// The skips to record now: of targets whose next job was handed out since, or that
     /// were not served for [`SKIP_REPORT`].
-    pub fn reports(&mut self) -> Vec<(Name, Skipped)> {
+    pub fn reports(&mut self) -> Vec<(Row, Skipped)> {
         std::mem::take(&mut self.reports)
     }
 
@@ -198,11 +216,12 @@ impl Schedule {
 
     fn begin(&mut self, target: Arc<Target>, now: Mono) {
         let interval = micros(target.interval);
-        let hash = phase_hash(&target.name);
+        let row = target.row();
+        let hash = phase_hash(&row);
         let first_within = interval.min(micros(FIRST_WITHIN));
         let slot = Slot {
             phase: Mono(now.0 + scale(hash, interval)),
-            target: Arc::clone(&target),
+            target,
             skipped: None,
             answered: None,
             rechecks: 0,
@@ -213,7 +232,7 @@ impl Schedule {
             self.slots.len() - 1
         });
         self.slots[index] = Some(slot);
-        self.names.insert(target.name.clone(), index);
+        self.rows.insert(row, index);
         let first = Mono(now.0 + scale(hash, first_within));
         self.heap
             .push(Reverse((first, index, self.generations[index])));
@@ -222,7 +241,7 @@ impl Schedule {
     fn end(&mut self, index: usize, changes: &mut Vec<Change>) {
         self.report(index);
         if let Some(slot) = self.slots[index].take() {
-            changes.push(Change::Ended(slot.target.name.clone()));
+            changes.push(Change::Ended(slot.target.row()));
         }
         self.generations[index] += 1;
         self.free.push(index);
@@ -250,7 +269,7 @@ impl Schedule {
     fn report(&mut self, index: usize) {
         if let Some(slot) = &mut self.slots[index] {
             if let Some(skipped) = slot.skipped.take() {
-                self.reports.push((slot.target.name.clone(), skipped));
+                self.reports.push((slot.target.row(), skipped));
             }
         }
     }
@@ -326,10 +345,14 @@ impl Slot {
     }
 }
 
-/// A name's place between 0 and 1, in units of 2^-64. Fixed for ever: grids must not
-/// move between versions.
-fn phase_hash(name: &Name) -> u64 {
-    let digest = sha256(name.as_str().as_bytes());
+/// The place of a name, or of a name's address, between 0 and 1, in units of 2^-64. Fixed for
+/// ever: grids must not move between versions.
+fn phase_hash(row: &Row) -> u64 {
+    let name = row.target.as_str();
+    let digest = match row.each {
+        None => sha256(name.as_bytes()),
+        Some(each) => sha256(format!("{name} {each}").as_bytes()),
+    };
     digest[..8]
         .iter()
         .fold(0, |sum, b| sum << 8 | u64::from(*b))
@@ -340,319 +363,4 @@ fn scale(hash: u64, range: u64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MS: u64 = 1000;
-    const S: u64 = 1000 * MS;
-
-    fn target(name: &str, interval_ms: u64) -> Target {
-        Target {
-            name: name.parse().unwrap(),
-            address: "127.0.0.1:80".parse().unwrap(),
-            interval: Duration::from_millis(interval_ms),
-            timeout: Duration::from_millis(interval_ms),
-            retries: 1,
-            family: Default::default(),
-            want: Default::default(),
-            script: Default::default(),
-            recheck: Default::default(),
-        }
-    }
-
-    fn schedule(targets: Vec<Target>) -> Schedule {
-        let mut schedule = Schedule::default();
-        schedule.replace(targets, Mono(0));
-        schedule
-    }
-
-    fn take(schedule: &mut Schedule, now: u64) -> Job {
-        schedule.take(Mono(now), SkipWhy::Workers).unwrap()
-    }
-
-    #[test]
-    fn probes_stay_on_the_grid_whatever_they_take() {
-        let mut schedule = schedule(vec![target("web", 1000)]);
-        let first = schedule.next_at().unwrap();
-        let mut now = 0;
-        for tick in 0..100 {
-            let job = take(&mut schedule, now);
-            assert_eq!(job.due.0, first.0 + tick * S);
-            assert_eq!(schedule.reports(), []);
-            now = job.due.0 + (tick % 7) * 100 * MS + 3;
-            schedule.finish(job, true, Mono(now));
-        }
-    }
-
-    #[test]
-    fn a_long_interval_has_an_early_first_probe_and_then_its_grid() {
-        for name in ["a", "b", "c", "d", "e", "f", "g", "h"] {
-            let mut schedule = schedule(vec![target(name, 600_000)]);
-            let phase = schedule.slots[0].as_ref().unwrap().phase;
-            let first = take(&mut schedule, 0);
-            assert!(first.due.0 <= 10 * S, "{name}");
-            let first_due = first.due;
-            schedule.finish(first, true, Mono(first_due.0 + MS));
-            let second = take(&mut schedule, first_due.0 + MS);
-            assert_eq!((second.due.0 - phase.0) % (600 * S), 0, "{name}");
-            assert!(second.due.0 - first_due.0 >= 300 * S, "{name}");
-            assert!(second.due.0 - first_due.0 <= 900 * S, "{name}");
-        }
-    }
-
-    #[test]
-    fn phases_are_spread_evenly() {
-        let targets = (0..1000).map(|n| target(&format!("target-{n}"), 1000));
-        let mut schedule = schedule(targets.collect());
-        let mut buckets = [0; 10];
-        for _ in 0..1000 {
-            let job = take(&mut schedule, 0);
-            buckets[(job.due.0 / (100 * MS)) as usize] += 1;
-        }
-        assert!(
-            buckets.iter().all(|n| (70..=130).contains(n)),
-            "{buckets:?}"
-        );
-    }
-
-    #[test]
-    fn late_ticks_are_skipped_and_counted_never_bunched() {
-        // (how long the probe took in ms, ticks skipped, next tick's distance in intervals)
-        for (took, skipped, distance) in [
-            (10, 0, 1),
-            (1000, 0, 1),
-            (1500, 0, 1),
-            (1501, 1, 2),
-            (2500, 1, 2),
-            (2501, 2, 3),
-            (9000, 8, 9),
-        ] {
-            let mut schedule = schedule(vec![target("web", 1000)]);
-            let job = take(&mut schedule, 0);
-            let due = job.due.0;
-            let now = Mono(due + took * MS);
-            schedule.finish(job, true, now);
-            let next = take(&mut schedule, now.0);
-            assert_eq!(next.due.0, due + distance * S, "took {took} ms");
-            let reports = schedule.reports();
-            let counted: u64 = reports.iter().map(|(_, s)| s.count).sum();
-            assert_eq!(counted, skipped, "took {took} ms");
-            assert!(reports.iter().all(|(_, s)| s.why == SkipWhy::Busy));
-        }
-    }
-
-    #[test]
-    fn a_tick_no_worker_was_free_for_is_skipped_as_such() {
-        let mut schedule = schedule(vec![target("web", 1000)]);
-        let due = schedule.next_at().unwrap().0;
-        let job = take(&mut schedule, due + 3600 * S + 10 * MS);
-        assert_eq!(job.due.0, due + 3600 * S);
-        let (_, skipped) = schedule.reports()[0];
-        assert_eq!((skipped.count, skipped.why), (3600, SkipWhy::Workers));
-    }
-
-    #[test]
-    fn a_worker_that_overslept_waits_for_the_next_tick() {
-        let mut schedule = schedule(vec![target("web", 1000)]);
-        let mut job = take(&mut schedule, 0);
-        let due = job.due.0;
-        assert_eq!(schedule.overslept(&mut job, Mono(due + 400 * MS)), None);
-        let next = schedule.overslept(&mut job, Mono(due + 3700 * MS));
-        assert_eq!(next, Some(Mono(due + 4 * S)));
-        let (_, skipped) = schedule.reports()[0];
-        assert_eq!((skipped.count, skipped.why), (4, SkipWhy::Stall));
-    }
-
-    #[test]
-    fn unchanged_targets_keep_their_grid_and_changed_ones_begin_anew() {
-        let mut schedule = schedule(vec![
-            target("a", 1000),
-            target("b", 1000),
-            target("c", 1000),
-        ]);
-        let due_of = |schedule: &mut Schedule| -> HashMap<String, u64> {
-            let jobs: Vec<Job> =
-                std::iter::from_fn(|| schedule.take(Mono(0), SkipWhy::Busy)).collect();
-            let dues = jobs
-                .iter()
-                .map(|j| (j.target.name.to_string(), j.due.0))
-                .collect();
-            for job in jobs {
-                schedule
-                    .heap
-                    .push(Reverse((job.due, job.slot, job.generation)));
-            }
-            dues
-        };
-        let before = due_of(&mut schedule);
-        let held = take(&mut schedule, 0);
-        let changed = if &*held.target.name.to_string() == "a" {
-            "b"
-        } else {
-            "a"
-        };
-        let mut list: Vec<Target> = ["a", "b", "d"].map(|n| target(n, 1000)).into();
-        list.iter_mut()
-            .find(|t| t.name.as_str() == changed)
-            .unwrap()
-            .retries = 0;
-        if held.target.name.as_str() == "c" {
-            list.push(target("c", 1000));
-        }
-        let changes = schedule.replace(list, Mono(5 * S));
-        assert!(
-            changes
-                .iter()
-                .any(|c| matches!(c, Change::Ended(n) if n.as_str() == changed))
-        );
-        assert!(
-            changes
-                .iter()
-                .any(|c| matches!(c, Change::Began(t) if t.name.as_str() == "d"))
-        );
-        assert!(schedule.wanted(&held));
-        let name = held.target.name.to_string();
-        assert_eq!(held.due.0, before[&name]);
-        let due = held.due.0;
-        schedule.finish(held, true, Mono(due));
-        let after = due_of(&mut schedule);
-        assert_eq!(after[&name], before[&name] + S);
-    }
-
-    #[test]
-    fn a_removed_target_is_neither_probed_nor_put_back() {
-        let mut schedule = schedule(vec![target("a", 1000)]);
-        let job = take(&mut schedule, 0);
-        assert_eq!(
-            schedule.replace(Vec::new(), Mono(1)),
-            [Change::Ended("a".parse().unwrap())]
-        );
-        assert!(!schedule.wanted(&job));
-        schedule.finish(job, true, Mono(2));
-        assert_eq!(schedule.next_at(), None);
-        assert!(schedule.is_empty());
-    }
-
-    #[test]
-    fn a_target_that_is_never_served_still_reports_its_skips() {
-        let mut schedule = schedule(vec![target("a", 1000), target("b", 1000)]);
-        let starved = take(&mut schedule, 0).target.name.clone();
-        let other = schedule.next_at().unwrap();
-        let slot = schedule
-            .names
-            .values()
-            .copied()
-            .find(|s| schedule.slots[*s].as_ref().unwrap().target.name != starved);
-        let slot = slot.unwrap();
-        let (mut due, mut counted) = (other, 0);
-        for minute in 1..=10 {
-            let now = Mono(other.0 + minute * 60 * S + 600 * MS);
-            due = schedule.skip_to(slot, due, now, SkipWhy::Workers);
-            counted += schedule.reports().iter().map(|(_, s)| s.count).sum::<u64>();
-        }
-        assert!((480..=601).contains(&counted), "{counted}");
-    }
-
-    /// Plays results of one target at 10 s with a timeout of 3 s, rechecked after 2.5 s: when
-    /// each probe is due, in seconds from its first tick, for each result in turn.
-    fn probed_at(results: &[bool], took_ms: u64) -> Vec<f64> {
-        let mut schedule = Schedule::default();
-        let mut target = target("a", 10_000);
-        target.timeout = Duration::from_secs(3);
-        target.recheck = crate::model::Recheck {
-            after: Duration::from_millis(2_500),
-            times: 2,
-        };
-        schedule.replace(vec![target], Mono(0));
-        let first = schedule.take(Mono(0), SkipWhy::Workers).unwrap();
-        let start = schedule.slots[0].as_ref().unwrap().next_tick(first.due);
-        schedule.finish(first.clone(), true, first.due);
-        let mut dues = Vec::new();
-        for answered in results {
-            let job = schedule.take(Mono(0), SkipWhy::Workers).unwrap();
-            dues.push((job.due.0 as f64 - start.0 as f64) / 1e6);
-            let end = job.due.after(Duration::from_millis(took_ms));
-            schedule.finish(job, *answered, end);
-        }
-        dues
-    }
-
-    #[test]
-    fn a_change_is_checked_again_before_the_next_tick() {
-        for (results, took_ms, expected) in [
-            (vec![true, true, true], 10, vec![0.0, 10.0, 20.0]),
-            // Down for good: two rechecks decide it, then the grid goes on.
-            (
-                vec![false, false, false, false, false],
-                10,
-                vec![0.0, 2.5, 5.0, 10.0, 20.0],
-            ),
-            (
-                vec![false, false, false, false],
-                3000,
-                vec![0.0, 3.0, 6.0, 10.0],
-            ),
-            // One failure alone: the answer is a change again, and is checked again, but not
-            // where a probe might still be under way at the tick.
-            (vec![false, true, true, true], 10, vec![0.0, 2.5, 5.0, 10.0]),
-        ] {
-            assert_eq!(probed_at(&results, took_ms), expected, "{results:?}");
-        }
-    }
-
-    #[test]
-    fn other_rechecks_do_not_end_a_target() {
-        let mut schedule = Schedule::default();
-        schedule.replace(vec![target("a", 10_000)], Mono(0));
-        let mut other = target("a", 10_000);
-        other.recheck.times = 2;
-        assert_eq!(schedule.replace(vec![other.clone()], Mono(1)), []);
-        let job = schedule.take(Mono(1), SkipWhy::Workers).unwrap();
-        assert_eq!(*job.target, other);
-    }
-
-    #[test]
-    fn a_missed_recheck_is_no_skipped_tick() {
-        let mut schedule = Schedule::default();
-        let mut target = target("a", 10_000);
-        target.timeout = Duration::from_secs(1);
-        target.recheck = crate::model::Recheck {
-            after: Duration::from_millis(2_500),
-            times: 2,
-        };
-        schedule.replace(vec![target], Mono(0));
-        let first = schedule.take(Mono(0), SkipWhy::Workers).unwrap();
-        let tick = schedule.slots[0].as_ref().unwrap().next_tick(first.due);
-        schedule.finish(first.clone(), true, first.due);
-        let job = schedule.take(tick, SkipWhy::Workers).unwrap();
-        schedule.finish(job, false, tick);
-        let late = tick.after(Duration::from_secs(5));
-        let next = schedule.take(late, SkipWhy::Workers).unwrap();
-        assert_eq!(next.due, tick.after(Duration::from_secs(10)));
-        assert_eq!(schedule.reports(), []);
-    }
-
-    /// Also before the first tick of the grid, which a first probe may come close to.
-    #[test]
-    fn rechecks_push_no_tick_away() {
-        for name in "abcdefghijklmnopqrstuvwxyz".chars() {
-            let mut schedule = Schedule::default();
-            let mut target = target(&name.to_string(), 600_000);
-            target.timeout = Duration::from_secs(3);
-            target.recheck = crate::model::Recheck {
-                after: Duration::from_secs(150),
-                times: 2,
-            };
-            let interval = target.interval;
-            schedule.replace(vec![target], Mono(0));
-            let mut before = None;
-            for n in 0..6 {
-                let job = schedule.take(Mono(0), SkipWhy::Workers).unwrap();
-                let due = job.due;
-                schedule.finish(job, false, due);
-                let gap = due.since(before.replace(due).unwrap_or(due));
-                assert!(n < 2 || gap <= interval, "{name}: probe {n} after {gap:?}");
-            }
-        }
-    }
-}
+mod tests;

@@ -5,9 +5,14 @@
 //! as up is decided elsewhere. Always: a quantile is within 1.6 % of the exact
 //! one, and the smallest and largest latency are exact.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use crate::model::Wall;
+
+mod spans;
+
+pub use spans::Spans;
 
 /// Buckets per octave, as a power of two: 32 of them bound the error of a bucket's middle to 1/64.
 const SUB_BITS: u32 = 5;
@@ -187,10 +192,12 @@ impl Rolling {
 
 /// How much of a window one (target, agent) stream of results measured, and how much
 /// of that was up. A result stands for the time until the next, at most one interval.
+/// What lies in a time left out is not counted at all.
 #[derive(Debug, Clone)]
 pub struct Availability {
     since: Wall,
     until: Wall,
+    left_out: Rc<Spans>,
     interval_ms: u64,
     /// The latest result, whose time is not yet known.
     open: Option<(Wall, bool)>,
@@ -209,16 +216,19 @@ pub struct Measured {
 
 impl Availability {
     /// A stream over `since..until` whose target is probed every `interval`.
-    pub fn new(since: Wall, until: Wall, interval: Duration) -> Availability {
+    pub fn new(since: Wall, until: Wall, left_out: Rc<Spans>, interval: Duration) -> Availability {
+        let whole_ms = until.0.saturating_sub(since.0);
+        let sums = Measured {
+            asked_ms: whole_ms - left_out.overlap_ms(since, until),
+            ..Measured::default()
+        };
         Availability {
             since,
             until,
+            left_out,
             interval_ms: millis(interval),
             open: None,
-            sums: Measured {
-                asked_ms: until.0.saturating_sub(since.0),
-                ..Measured::default()
-            },
+            sums,
         }
     }
 
@@ -235,13 +245,16 @@ impl Availability {
 
     /// The next result of the stream. Outside the window it is not counted, yet the
     /// one just before the window still stands for the time that reaches into it.
-    pub fn result(&mut self, at: Wall, ok: bool) {
+    /// Whether it was counted.
+    pub fn result(&mut self, at: Wall, ok: bool) -> bool {
         self.close(at);
         self.open = Some((at, ok));
-        if at >= self.since && at < self.until {
+        let counts = at >= self.since && at < self.until && !self.left_out.contains(at);
+        if counts {
             self.sums.probes += 1;
             self.sums.ok += u64::from(ok);
         }
+        counts
     }
 
     /// The sums, the last result standing for what is left of its interval.
@@ -261,9 +274,9 @@ impl Availability {
         } else {
             self.interval_ms
         };
-        let from = at.max(self.since).0;
-        let to = at.0.saturating_add(stands).min(self.until.0);
-        let ms = to.saturating_sub(from);
+        let from = at.max(self.since);
+        let to = Wall(at.0.saturating_add(stands)).min(self.until);
+        let ms = to.0.saturating_sub(from.0) - self.left_out.overlap_ms(from, to);
         self.sums.measured_ms += ms;
         self.sums.up_ms += if ok { ms } else { 0 };
     }
@@ -300,7 +313,10 @@ fn millis(d: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
     use super::*;
+    use crate::quiet::Span;
 
     fn histogram(values: impl IntoIterator<Item = u64>) -> Histogram {
         let mut h = Histogram::default();
@@ -393,6 +409,19 @@ mod tests {
         assert_eq!(r.hour(minute(0)).loss, Some(1.0));
     }
 
+    fn availability(
+        window: Range<u64>,
+        interval: Duration,
+        left_out: &[(u64, u64)],
+    ) -> Availability {
+        let span = |&(from, until): &(u64, u64)| Span {
+            from: Wall(from),
+            until: Wall(until),
+        };
+        let left_out = Rc::new(Spans::new(left_out.iter().map(span).collect()));
+        Availability::new(Wall(window.start), Wall(window.end), left_out, interval)
+    }
+
     /// (results as (second, ok), up ms, measured ms) over seconds 100..200, every 10 s.
     type Case = (&'static [(u64, bool)], u64, u64);
 
@@ -409,7 +438,7 @@ mod tests {
         ];
         for (results, up, measured) in cases {
             let interval = Duration::from_secs(10);
-            let mut a = Availability::new(Wall(100_000), Wall(200_000), interval);
+            let mut a = availability(100_000..200_000, interval, &[]);
             for &(second, ok) in results {
                 a.result(Wall(second * 1000), ok);
             }
@@ -419,8 +448,20 @@ mod tests {
     }
 
     #[test]
+    fn a_time_left_out_is_neither_asked_for_nor_measured() {
+        let out = [(45_000, 55_000), (90_000, 500_000)];
+        let mut a = availability(0..100_000, Duration::from_secs(10), &out);
+        let counted = (0..10).map(|i| a.result(Wall(i * 10_000), i != 4));
+        let counted: Vec<bool> = counted.collect();
+        let m = a.finish();
+        assert_eq!((m.probes, m.ok, m.asked_ms), (8, 7, 80_000));
+        assert_eq!((m.up_ms, m.measured_ms), (75_000, 80_000));
+        assert_eq!(counted.iter().position(|c| !c), Some(5));
+    }
+
+    #[test]
     fn intervals_change_and_streams_end() {
-        let mut a = Availability::new(Wall(0), Wall(100_000), Duration::from_secs(10));
+        let mut a = availability(0..100_000, Duration::from_secs(10), &[]);
         a.result(Wall(0), true);
         a.began(Wall(4_000), Duration::from_secs(40));
         a.result(Wall(4_000), false);
@@ -430,7 +471,7 @@ mod tests {
         assert_eq!((m.probes, m.ok), (3, 2));
         assert_eq!((m.up_ms, m.measured_ms), (10_000, 50_000));
         assert_eq!((m.uptime(), m.observed()), (Some(0.2), Some(0.5)));
-        m.merge(&Availability::new(Wall(0), Wall(100_000), Duration::from_secs(1)).finish());
+        m.merge(&availability(0..100_000, Duration::from_secs(1), &[]).finish());
         assert_eq!(m.observed(), Some(0.25));
         assert_eq!(Measured::default().uptime(), None);
     }

@@ -14,6 +14,7 @@ mod options;
 mod outward;
 mod prober;
 mod recorder;
+mod rows;
 mod session;
 mod settings;
 mod spool;
@@ -88,7 +89,6 @@ impl Agent {
     }
 
     /// Forgets a manager and lets go of what only it lacked.
-    #[cfg(unix)]
     fn forget(&self, name: &Name) -> Result<String> {
         self.managers().forget(name)?;
         for range in self.recorder.spool.ranges() {

@@ -4,16 +4,17 @@
 //! wake-up a probe. There are always a few workers asleep with the earliest jobs,
 //! so a target that hangs costs a blocked thread and nobody's punctuality. The
 //! pool grows before a job could be late and shrinks when it has been too large
-//! for a while.
+//! for a while. One more thread looks names up whose addresses are rows of their own.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::recorder::Recorder;
+use super::rows::{Query, Rows};
 use crate::clock;
 use crate::log;
-use crate::model::{Mono, Target, micros};
+use crate::model::{Mono, Row, Sample, Target, micros};
 use crate::net::resolve::Resolver;
 use crate::probe;
 use crate::record::{Body, SkipWhy};
@@ -28,6 +29,10 @@ const SHRINK_AFTER: Duration = Duration::from_secs(10);
 const SPAWN_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// More is not needed for a connect; less does not make a thread cheaper.
 const STACK_BYTES: usize = 64 * 1024;
+/// Names that are due are looked up together, this long after one another at least.
+const LOOK_UP_PAUSE: Duration = Duration::from_secs(1);
+/// What is not known by then has failed.
+const LOOK_UP_WITHIN: Duration = Duration::from_secs(10);
 
 /// Probes on schedule; cheap to clone.
 #[derive(Clone)]
@@ -41,11 +46,16 @@ struct Shared {
     pool: Mutex<Pool>,
     /// The targets have changed.
     changed: Condvar,
+    /// A name is to be looked up at once.
+    hurry: Condvar,
 }
 
 #[derive(Default)]
 struct Pool {
     schedule: Schedule,
+    rows: Rows,
+    /// Whether there is a thread that looks names up.
+    looking_up: bool,
     workers: usize,
     /// Due times of the jobs that sleeping workers hold, with the workers' numbers.
     asleep: BTreeSet<(Mono, u64)>,
@@ -106,18 +116,32 @@ impl Prober {
             workers_max,
             pool: Mutex::default(),
             changed: Condvar::new(),
+            hurry: Condvar::new(),
         }))
     }
 
     /// Makes `targets` the whole list; what began and ended is recorded.
     pub fn replace(&self, targets: Vec<Target>) {
         let mut pool = self.pool();
+        let now = clock::mono();
+        let rows = pool.rows.replace(targets, now);
+        // Also where there are none any more: the thread ends then.
+        if pool.looking_up || pool.rows.next_at().is_some() {
+            self.hurry(&mut pool);
+        }
+        let changes = pool.schedule.replace(rows, now);
+        self.changed(pool, changes);
+    }
+
+    /// Records what began and ended, and sees to it.
+    fn changed(&self, mut pool: MutexGuard<'_, Pool>, changes: Vec<Change>) {
         let at = clock::wall();
-        for change in pool.schedule.replace(targets, clock::mono()) {
+        for change in changes {
             let body = match change {
-                Change::Ended(target) => Body::Ended { target },
+                Change::Ended(Row { target, each }) => Body::Ended { target, each },
                 Change::Began(target) => Body::Began {
                     target: target.name.clone(),
+                    each: target.each(),
                     address: target.address.clone(),
                     interval: target.interval,
                 },
@@ -179,6 +203,9 @@ impl Prober {
             pool = self.pool();
             // A target that ended meanwhile has no results any more.
             if pool.schedule.wanted(&job) {
+                if job.target.each_address {
+                    self.of_looked_up(&mut pool, &mut sample);
+                }
                 self.0.recorder.result(sample, started);
             }
             pool.schedule.finish(job, answered, clock::mono());
@@ -236,9 +263,159 @@ impl Prober {
             return;
         }
         let at = clock::wall();
-        for (target, skipped) in reports {
-            let (count, why) = (skipped.count, skipped.why);
-            self.0.recorder.event(at, Body::Skip { target, count, why });
+        for (Row { target, each }, skipped) in reports {
+            let body = Body::Skip {
+                target,
+                each,
+                count: skipped.count,
+                why: skipped.why,
+            };
+            self.0.recorder.event(at, body);
         }
+    }
+
+    /// What a probe of a row, or of a name that is to become rows, has to do with lookups.
+    fn of_looked_up(&self, pool: &mut Pool, sample: &mut Sample) {
+        if sample.each.is_some() {
+            sample.dns_stale = pool.rows.is_stale(&sample.target);
+        } else if sample.phases.dns.is_some() && pool.rows.hurry(&sample.target, clock::mono()) {
+            self.hurry(pool);
+        }
+    }
+
+    /// Has the thread that looks names up do so, starting it where there is none.
+    fn hurry(&self, pool: &mut Pool) {
+        if pool.looking_up {
+            self.0.hurry.notify_one();
+            return;
+        }
+        let prober = self.clone();
+        let spawned = std::thread::Builder::new()
+            .name("names".into())
+            .stack_size(STACK_BYTES)
+            .spawn(move || prober.follow_names());
+        match spawned {
+            Ok(_) => pool.looking_up = true,
+            Err(error) => log::line(format_args!(
+                "start the thread that looks names up: {error}"
+            )),
+        }
+    }
+
+    /// Looks names up as long as there are any whose addresses are rows.
+    fn follow_names(&self) {
+        let mut pool = self.pool();
+        while let Some(at) = pool.rows.next_at() {
+            let now = clock::mono();
+            if at > now {
+                let left = at.since(now).max(LOOK_UP_PAUSE);
+                let waited = self.0.hurry.wait_timeout(pool, left);
+                pool = waited.expect("worker pool").0;
+                continue;
+            }
+            let due = pool.rows.due(now);
+            drop(pool);
+            self.look_up(&due);
+            pool = self.pool();
+        }
+        pool.looking_up = false;
+    }
+
+    fn look_up(&self, due: &[Query]) {
+        let resolver = &self.0.resolver;
+        // Without waiting: so all are under way at once.
+        for query in due {
+            let _ = resolver.resolve(&query.address, clock::mono());
+        }
+        let deadline = clock::mono().after(LOOK_UP_WITHIN);
+        for query in due {
+            let found = resolver.resolve(&query.address, deadline).ok();
+            let mut pool = self.pool();
+            let now = clock::mono();
+            if let Some(exchange) = pool.rows.found(query, found.as_ref(), &self.0.reach, now) {
+                let (before, rows) = (&exchange.before, exchange.rows);
+                let changes = pool.schedule.replace_rows(before, rows, now);
+                self.changed(pool, changes);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::io;
+    use std::net::{IpAddr, TcpListener};
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::super::spool::{self, Spool};
+    use super::*;
+    use crate::bell::Bell;
+    use crate::journal::{SyncMode, create_file};
+    use crate::model::{Id, Why};
+
+    fn target(port: u16) -> Target {
+        Target {
+            name: "web".parse().unwrap(),
+            address: format!("web.example:{port}").parse().unwrap(),
+            interval: Duration::from_millis(100),
+            timeout: Duration::from_millis(100),
+            retries: 0,
+            family: Default::default(),
+            want: Default::default(),
+            script: Default::default(),
+            recheck: Default::default(),
+            each_address: true,
+        }
+    }
+
+    /// Why the last probe of each row failed, if it did.
+    type States = BTreeMap<Option<IpAddr>, Option<Why>>;
+
+    #[test]
+    fn a_name_that_resolves_at_last_is_probed_at_each_address() {
+        let dir = tempfile::tempdir().unwrap();
+        let bell = Arc::new(Bell::default());
+        let options = spool::Options {
+            limit: spool::LIMIT_MIN,
+            sync: SyncMode::Never,
+            create: create_file(),
+        };
+        let spool = Spool::open(dir.path(), Id(1), options, Arc::clone(&bell)).unwrap();
+        let recorder = Arc::new(Recorder::new(Arc::new(spool)));
+        let known = Arc::new(AtomicBool::new(false));
+        let asked = Arc::clone(&known);
+        let resolver = Resolver::with(move |_| match asked.load(Ordering::SeqCst) {
+            false => Err(io::Error::other("no such host")),
+            true => Ok(["127.0.0.2", "127.0.0.1"]
+                .map(|ip| ip.parse().unwrap())
+                .into()),
+        });
+        let prober = Prober::new(resolver, Reach::default(), Arc::clone(&recorder), 8);
+        let until = |wanted: &dyn Fn(&States) -> bool| {
+            let deadline = clock::mono().after(Duration::from_secs(20));
+            loop {
+                let heard = bell.heard();
+                let states = recorder.since(0).1.into_iter();
+                let states = states.map(|state| (state.each, state.failure.map(|f| f.0)));
+                let states = states.collect();
+                if wanted(&states) {
+                    return;
+                }
+                assert!(clock::mono() < deadline, "{states:?}");
+                bell.wait(heard, deadline);
+            }
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        prober.replace(vec![target(listener.local_addr().unwrap().port())]);
+        until(&|states| *states == States::from([(None, Some(Why::Dns))]));
+        known.store(true, Ordering::SeqCst);
+        let [open, shut] = ["127.0.0.1", "127.0.0.2"].map(|ip| ip.parse().ok());
+        until(&|states| {
+            let both = states.len() == 2 && states.contains_key(&shut);
+            both && states[&open].is_none() && states[&shut].is_some()
+        });
+        prober.replace(Vec::new());
+        until(&States::is_empty);
     }
 }

@@ -1,5 +1,5 @@
-//! Where results go: into the spool, and into the table of each target's latest
-//! state. Both change under one lock, so a snapshot of the table tells every
+//! Where results go: into the spool, and into the table of the latest state of each target
+//! and row. Both change under one lock, so a snapshot of the table tells every
 //! result up to the number it names. What is unusual for a target is noted on the way.
 
 use std::collections::HashMap;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::host;
 use super::spool::Spool;
-use crate::model::{Failure, Mono, Name, Sample, Wall, micros};
+use crate::model::{Failure, Mono, Row, Sample, Wall, micros};
 use crate::proto::TargetNow;
 use crate::record::Body;
 
@@ -32,7 +32,7 @@ struct Latest {
 
 #[derive(Default)]
 struct Table {
-    targets: HashMap<Name, Latest>,
+    rows: HashMap<Row, Latest>,
     /// Wall minus monotonic time, as last recorded, in microseconds.
     wall_offset: Option<i128>,
 }
@@ -77,8 +77,9 @@ impl Recorder {
 
     /// Records an event that is no result.
     pub fn event(&self, at: Wall, body: Body) {
-        if let Body::Ended { target } = &body {
-            self.table().targets.remove(target);
+        if let Body::Ended { target, each } = &body {
+            let (target, each) = (target.clone(), *each);
+            self.table().rows.remove(&Row { target, each });
         }
         self.spool.push(at, body);
     }
@@ -87,15 +88,19 @@ impl Recorder {
     pub fn result(&self, mut sample: Sample, started: Mono) {
         let mut table = self.table();
         let connect = sample.phases.connect;
-        let before = table.targets.get(&sample.target);
+        let row = Row {
+            target: sample.target.clone(),
+            each: sample.each,
+        };
+        let before = table.rows.get(&row);
         let exceeded = |us| before.is_some_and(|latest| latest.connects.exceeded_by(us));
         sample.retransmit = connect.is_some_and(exceeded);
         self.watch_clock(&mut table, sample.at, started);
         let ok = sample.ok();
-        let (target, at, us) = (sample.target.clone(), sample.at, sample.us);
+        let (at, us) = (sample.at, sample.us);
         let failure = sample.failure.clone().map(Box::new);
         let seq = self.spool.push(at, Body::Result(sample));
-        let latest = table.targets.entry(target).or_insert(Latest {
+        let latest = table.rows.entry(row).or_insert(Latest {
             ok,
             at,
             us,
@@ -143,10 +148,10 @@ impl Recorder {
         let table = self.table();
         let seq = self.spool.last();
         let changed = table
-            .targets
+            .rows
             .iter()
             .filter(|(_, l)| mark == 0 || l.changed > mark);
-        let mut states: Vec<TargetNow> = changed.map(|(name, l)| now(name, l)).collect();
+        let mut states: Vec<TargetNow> = changed.map(|(row, l)| now(row, l)).collect();
         drop(table);
         states.sort_by_key(|state| state.ok);
         (seq, states)
@@ -157,10 +162,11 @@ impl Recorder {
     }
 }
 
-fn now(name: &Name, latest: &Latest) -> TargetNow {
+fn now(row: &Row, latest: &Latest) -> TargetNow {
     let failure = latest.failure.as_ref();
     TargetNow {
-        target: name.clone(),
+        target: row.target.clone(),
+        each: row.each,
         ok: latest.ok,
         at: latest.at,
         us: latest.us,

@@ -501,7 +501,8 @@ mod tests {
         fn push(&self, count: u64) {
             for _ in 0..count {
                 let target = "web".parse().unwrap();
-                self.spool.push(Wall(1), Body::Ended { target });
+                let each = None;
+                self.spool.push(Wall(1), Body::Ended { target, each });
             }
         }
 

@@ -13,7 +13,7 @@ use crate::model::{RESULTS_MAX, Recheck, Target, Want};
 use crate::script::Script;
 use crate::units::{Reach, duration_text};
 
-static TARGET: [Key<Target>; 10] = [
+static TARGET: [Key<Target>; 11] = [
     Key {
         name: "name",
         presence: Presence::Required,
@@ -94,6 +94,12 @@ static TARGET: [Key<Target>; 10] = [
         presence: Presence::Optional,
         read: |target, spot| target.recheck.times = spot.number(rechecks).unwrap_or_default(),
         write: |target| (target.recheck.times > 0).then(|| target.recheck.times.to_string()),
+    },
+    Key {
+        name: "each_address",
+        presence: Presence::Optional,
+        read: |target, spot| target.each_address = spot.bool().unwrap_or_default(),
+        write: |target| target.each_address.then(|| "true".to_string()),
     },
 ];
 
@@ -210,6 +216,7 @@ fn read_target(spot: &mut Spot<'_, '_>, reach: &Reach) -> Target {
         want: Want::Open,
         script: Script::default(),
         recheck: Default::default(),
+        each_address: false,
     };
     spot.object(&mut target, &TARGET);
     let literal = target.address.literal();

@@ -253,6 +253,7 @@ impl Fleet {
                 None => Script::default(),
             },
             recheck: self.recheck_of(target, interval),
+            each_address: target.each_address,
         }
     }
 

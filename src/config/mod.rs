@@ -494,6 +494,7 @@ mod tests {
             want: Default::default(),
             script: Default::default(),
             recheck: Default::default(),
+            each_address: false,
         };
         (0..count).map(target).collect()
     }
@@ -506,6 +507,15 @@ mod tests {
         );
         assert_eq!(agent_config_json(&targets(1)), text);
         assert_eq!(agent_config_json(&[]), r#"{"targets":[]}"#);
+        let mut each = targets(1);
+        each[0].each_address = true;
+        let text = agent_config_json(&each);
+        assert!(
+            text.ends_with(r#""retries":2,"each_address":true}]}"#),
+            "{text}"
+        );
+        let read = parse_agent_config(text.as_bytes(), &Reach::default());
+        assert_eq!(read, Ok(each));
         for count in [0, 1, 2, TARGETS_MAX] {
             let sent = targets(count);
             let text = agent_config_json(&sent);
@@ -575,6 +585,10 @@ mod tests {
             (
                 with(r#""retries":0"#, r#""retries":11"#),
                 "1:87: targets[0].retries: expected a whole number from 0 to 10, found 11",
+            ),
+            (
+                with(r#":0"#, r#":0,"each_address":1"#),
+                "1:104: targets[0].each_address: expected true or false, found 1",
             ),
             (
                 with(r#","retries":0"#, ""),

@@ -125,6 +125,16 @@ pub fn ensure_dir(path: &Path) -> Result<()> {
         .context(|| format!("create directory {}", path.display()))
 }
 
+/// Removes a file, or says why it could not; one that is gone already is fine.
+pub fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).context(|| format!("remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// When a file was last written; `None` when that can't be told.
 pub fn modified(path: &Path) -> Option<Wall> {
     let stamp = fs::metadata(path).ok()?.modified().ok()?;

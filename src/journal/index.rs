@@ -8,7 +8,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Result};
-use crate::journal::append::{remove, sync_dir};
+use crate::files::remove;
+use crate::journal::append::sync_dir;
 use crate::journal::segment::{Base, Item, Scanner, Totals};
 use crate::model::{Epoch, Id, Wall};
 use crate::record::{self, Body, GapWhy, Record, Span};

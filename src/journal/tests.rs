@@ -18,6 +18,7 @@ fn line(seq: u64) -> String {
     let mut line = String::new();
     let body = Body::Ended {
         target: format!("t{seq}").parse().unwrap(),
+        each: None,
     };
     record::write_line(&mut line, Span { first: seq, seq }, Wall(seq), &body);
     line

@@ -7,25 +7,28 @@
 //! only, so replayed history fills the statistics and never announces anything.
 
 mod cell;
+mod facts;
 mod link;
+mod rows;
 mod settle;
 mod snapshot;
 
 use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 
-use crate::config::Fleet;
-use crate::health::Known;
+use crate::alert::AlertEvent;
 pub use crate::health::State;
-use crate::model::{Epoch, Name, Wall, Watched};
+use crate::manager::state::Announced;
+use crate::model::{Epoch, Name, Wall};
 use crate::proto::TargetNow;
 use crate::record::{Body, Record};
 use crate::stats::Outcome;
 
 use cell::{Cell, Finding};
+pub use facts::{Condition, Fact};
 pub use link::{CLOCK_OFF_MS, Link};
 use settle::Group;
-pub use settle::Quiet;
 pub use snapshot::{AgentRow, Row, Snapshot, TargetRow, Widest};
 
 /// Events kept for the view and for `drain_events`.
@@ -87,12 +90,14 @@ struct Agent {
     told: link::Told,
     /// The newest result that the state follows.
     newest: Option<(Epoch, u64)>,
-    /// Its rows, by target.
-    rows: HashMap<Name, usize>,
+    /// Its rows, by target; of one target they lie side by side.
+    rows: HashMap<Name, Range<usize>>,
     /// Targets that answer whenever its own network works.
     anchors: Vec<Name>,
     /// Since when it is told to be cut off from all of them.
     cut_off: Option<Wall>,
+    /// When it last came into trouble of its own, or out of it.
+    turned: Option<Wall>,
 }
 
 /// The status of a whole fleet.
@@ -101,15 +106,17 @@ pub struct Board {
     /// In the fleet's order.
     names: Vec<Name>,
     agents: HashMap<Name, Agent>,
-    /// Sorted by target, then agent.
+    /// Sorted by target, then agent, then address.
     cells: Vec<Cell>,
     /// The targets by name, and what is known of each.
     targets: Vec<Name>,
     groups: Vec<Group>,
     /// Which of them come first: a target comes after those it depends on.
     order: Vec<usize>,
-    /// Outages that were over before they were known: the row, from when, until when.
-    late: Vec<(usize, Wall, Wall)>,
+    /// Outages that were over before they were known: who saw what, from when, until when.
+    late: Vec<(Name, Name, Wall, Wall)>,
+    /// Those of them that were told, for alerts.
+    late_told: Vec<AlertEvent>,
     widest: Widest,
     events: VecDeque<Arc<Event>>,
     events_made: u64,
@@ -119,64 +126,6 @@ impl Board {
     /// A board without a fleet.
     pub fn new() -> Board {
         Board::default()
-    }
-
-    /// Makes the rows of a fleet, as [`Board::set_fleet`] does, and knows what depends on what.
-    pub fn show(&mut self, fleet: &Fleet) {
-        let watched = |agent: &Name| (agent.clone(), fleet.watched_by(agent));
-        let agents = fleet.agents.iter();
-        self.set_fleet(&agents.map(|a| watched(&a.name)).collect::<Vec<_>>());
-        for agent in &fleet.agents {
-            self.set_anchors(&agent.name, agent.anchors.clone());
-        }
-        let dependent = fleet.targets.iter().filter(|t| !t.depends_on.is_empty());
-        for target in dependent {
-            self.set_parents(&target.name, &target.depends_on);
-        }
-        self.set_order();
-    }
-
-    /// Makes a row for each target of each agent. What is known of a row stays as long as
-    /// its target, address and agent stay; of an agent, as long as its name stays.
-    pub fn set_fleet(&mut self, fleet: &[(Name, Vec<Watched>)]) {
-        let mut known: HashMap<(Name, Name), Cell> = self
-            .cells
-            .drain(..)
-            .map(|cell| ((cell.agent.clone(), cell.target.name.clone()), cell))
-            .collect();
-        self.late.clear();
-        for (agent, targets) in fleet {
-            for watched in targets {
-                let old = known.remove(&(agent.clone(), watched.target.name.clone()));
-                self.cells
-                    .push(Cell::renewed(old, agent.clone(), watched.clone()));
-            }
-        }
-        self.cells
-            .sort_by(|a, b| (&a.target.name, &a.agent).cmp(&(&b.target.name, &b.agent)));
-        self.names = fleet.iter().map(|(agent, _)| agent.clone()).collect();
-        let mut old = std::mem::take(&mut self.agents);
-        for name in &self.names {
-            let agent = old.remove(name).unwrap_or_default();
-            self.agents.insert(name.clone(), agent);
-        }
-        self.index();
-        self.regroup();
-    }
-
-    fn index(&mut self) {
-        self.agents.values_mut().for_each(|a| a.rows.clear());
-        for (i, cell) in self.cells.iter().enumerate() {
-            if let Some(agent) = self.agents.get_mut(&cell.agent) {
-                agent.rows.insert(cell.target.name.clone(), i);
-            }
-        }
-        self.widest = Widest::of(&self.cells);
-    }
-
-    /// How many rows there are.
-    pub fn row_count(&self) -> usize {
-        self.cells.len()
     }
 
     /// The state follows records of this epoch after `seq`; what lies before is history.
@@ -200,17 +149,15 @@ impl Board {
         now: Wall,
     ) {
         self.now_begin(agent, epoch, seq);
-        let Some(known) = self.agents.get(agent) else {
-            return;
-        };
-        if known.newest != Some((epoch, seq)) {
+        let known = self.agents.get(agent);
+        if known.is_none_or(|known| known.newest != Some((epoch, seq))) {
             return;
         }
         for entry in entries {
-            let Some(&row) = known.rows.get(&entry.target) else {
+            let Some(row) = self.row_for(agent, &entry.target, entry.each, now) else {
                 continue;
             };
-            let ours = |at| known.in_our_time(at, now);
+            let ours = |at| self.agents[agent].in_our_time(at, now);
             self.cells[row].now(Finding::of_entry(entry), entry.since, ours);
         }
     }
@@ -225,30 +172,39 @@ impl Board {
         if live {
             known.newest = Some((epoch, record.seq));
         }
-        let Body::Result(sample) = &record.body else {
+        let first = known.newest.is_none();
+        let at = known.in_our_time(record.at, now);
+        let connected = known.link.as_ref().is_some_and(|l| l.connected);
+        let sample = match &record.body {
+            Body::Result(sample) => sample,
+            Body::Ended {
+                target,
+                each: Some(each),
+            } => return self.end_row(agent, target, *each, record.at),
+            _ => return,
+        };
+        let row = match live {
+            true => self.row_for(agent, &sample.target, sample.each, now),
+            false => self.row_at(agent, &sample.target, sample.each),
+        };
+        let Some(cell) = row.map(|row| &mut self.cells[row]) else {
             return;
         };
-        let Some(&row) = known.rows.get(&sample.target) else {
-            return;
-        };
-        let at = known.in_our_time(sample.at, now);
-        let cell = &mut self.cells[row];
         let outcome = match sample.failure {
             None => Outcome::Answered(sample.us),
             Some(_) => Outcome::Failed,
         };
         cell.count(at, outcome, now);
         if !live {
-            let first = known.newest.is_none();
             let outage = cell.history(Finding::of_sample(sample), at, first);
             let room = self.late.len() < EVENTS_MAX;
             if let Some((began, ended)) = outage.filter(|_| room) {
-                self.late.push((row, began, ended));
+                let (agent, target) = (agent.clone(), sample.target.clone());
+                self.late.push((agent, target, began, ended));
             }
             return;
         }
         // A live result proves the target measured now, whatever the agent's clock says.
-        let connected = known.link.as_ref().is_some_and(|l| l.connected);
         let seen = if connected { now } else { at };
         cell.result(Finding::of_sample(sample), at, seen);
     }
@@ -258,6 +214,7 @@ impl Board {
         let Some(known) = self.agents.get_mut(agent) else {
             return;
         };
+        known.note_trouble(&link, now);
         let stories = link::stories(agent, known.link.as_ref(), &link, &mut known.told, now);
         known.link = Some(link);
         for (kind, text) in stories {
@@ -267,33 +224,42 @@ impl Board {
 
     /// Puts back what an agent was known to see before a restart. It shows as stale until
     /// a `now` message or a live result confirms or changes it.
-    pub fn restore(&mut self, agent: &Name, target: &Name, known: Known) {
-        let row = self.agents.get(agent).and_then(|a| a.rows.get(target));
-        if let Some(&row) = row {
-            self.cells[row].restore(known);
+    pub fn restore(&mut self, agent: &Name, state: &Announced, now: Wall) {
+        if let Some(row) = self.row_for(agent, &state.target, state.each, now) {
+            self.cells[row].restore(state.known);
         }
     }
 
     /// All that was put back of an agent was still so at `seen`.
     pub fn confirm(&mut self, agent: &Name, seen: Wall) {
         let rows = self.agents.get(agent).map(|a| a.rows.values());
-        for &row in rows.into_iter().flatten() {
+        for row in rows.into_iter().flatten().flat_map(Range::clone) {
             self.cells[row].confirm(seen);
         }
     }
 
-    /// What agents are known to see, as (agent, target, what), for [`Board::restore`].
-    pub fn known(&self) -> impl Iterator<Item = (&Name, &Name, Known)> {
-        let known = |cell: &Cell| cell.known();
-        self.cells
-            .iter()
-            .filter_map(move |cell| Some((&cell.agent, &cell.target.name, known(cell)?)))
+    /// What an agent is known to see, for [`Board::restore`].
+    pub fn known(&self, agent: &Name) -> Vec<Announced> {
+        let rows = self.cells.iter().filter(|cell| cell.agent == *agent);
+        let known = rows.filter_map(|cell| {
+            Some(Announced {
+                target: cell.target.name.clone(),
+                each: cell.each,
+                known: cell.known()?,
+            })
+        });
+        known.collect()
     }
 
     /// The events after number `since_no`, oldest first, as far as they are still kept.
     pub fn drain_events(&self, since_no: u64) -> Vec<Arc<Event>> {
         let skip = self.events.partition_point(|e| e.no <= since_no);
         self.events.iter().skip(skip).cloned().collect()
+    }
+
+    /// The outages told late since this was asked last.
+    pub fn take_late(&mut self) -> Vec<AlertEvent> {
+        std::mem::take(&mut self.late_told)
     }
 
     /// Tells something that is no change of state.

@@ -1,6 +1,8 @@
 //! The running manager: one link per agent, the board they fill, the fleet they serve.
 //! The same in every mode; the menu, the view and `serve` only look and ask.
 
+mod quiet;
+
 use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -8,11 +10,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use super::alerts::Posts;
 use super::board::Board;
+use super::control;
 use super::fleet_file::{self, base_of};
 use super::history::{self, Limits};
 use super::knock::Knocks;
-use super::link::{Contact, Link, announced_of};
+use super::link::{Contact, Link};
 use super::replay;
 use super::state::{AgentState, Announced, Verdicts};
 use crate::bell::Bell;
@@ -89,6 +93,8 @@ pub struct Core {
     pins: Mutex<HashMap<Id, Name>>,
     notices: Mutex<Notices>,
     knocks: Knocks,
+    quiet: quiet::Quiet,
+    alerts: Posts,
 }
 
 impl Core {
@@ -108,12 +114,13 @@ impl Core {
     }
 
     fn start_locked(options: Options, lock: DirLock) -> Result<Arc<Core>> {
-        for part in ["agents", "history"] {
+        for part in ["agents", "alerts", "history"] {
             files::ensure_dir(&options.data.join(part))?;
         }
         let told_before = Verdicts::load(&options.data)?;
         let core = Arc::new(Core {
             id: files::own_id(&options.data)?,
+            quiet: quiet::Quiet::load(&options.data)?,
             options,
             _lock: lock,
             instance: Id(clock::random()),
@@ -132,9 +139,13 @@ impl Core {
             pins: Mutex::default(),
             notices: Mutex::default(),
             knocks: Knocks::default(),
+            alerts: Posts::default(),
         });
         core.start_thread("keeper", Core::keep)?;
         core.start_thread("judge", Core::judge)?;
+        if let Err(error) = control::listen(&core) {
+            core.notice(format!("{error}; silences can't be asked for from outside"));
+        }
         Ok(core)
     }
 
@@ -230,6 +241,11 @@ impl Core {
         self.fleet_state().path.clone()
     }
 
+    /// The directory from which relative paths in it are found.
+    pub fn base(&self) -> PathBuf {
+        base_of(self.path().as_deref()).to_path_buf()
+    }
+
     /// Whether it differs from that file through changes made here.
     pub fn unsaved(&self) -> bool {
         self.fleet_state().unsaved
@@ -247,6 +263,8 @@ impl Core {
         state.path = Some(path.to_path_buf());
         state.stamp = stamp;
         state.unsaved = false;
+        drop(state);
+        self.watch_quiet();
         Ok(())
     }
 
@@ -267,6 +285,8 @@ impl Core {
         self.apply(&mut state, fleet, base)
             .map_err(|error| vec![error.to_string()])?;
         state.unsaved = true;
+        drop(state);
+        self.watch_quiet();
         Ok(())
     }
 
@@ -347,7 +367,7 @@ impl Core {
         // The mark first: states may be newer than it, never older.
         let mark = self.marks.lock().expect("marks").get(agent).copied();
         let board = self.board.lock().expect("board");
-        (mark, announced_of(&board, agent))
+        (mark, board.known(agent))
     }
 
     /// Makes `fleet` the one in force: board, links, configurations.
@@ -371,6 +391,8 @@ impl Core {
             let targets = fleet.targets_for(&agent.name);
             link.want(&config::agent_config_json(&targets))?;
         }
+        let notices = self.alerts.set_rules(self, &fleet.alerts)?;
+        notices.into_iter().for_each(|notice| self.notice(notice));
         state.fleet = Arc::new(fleet);
         self.bell.ring();
         Ok(())
@@ -424,7 +446,7 @@ impl Core {
         let now = clock::wall();
         let mut board = self.board.lock().expect("board");
         for state in &saved.states {
-            board.restore(agent, &state.target, state.known);
+            board.restore(agent, state, now);
         }
         let Some(id) = saved.id else {
             return Ok(());
@@ -444,11 +466,13 @@ impl Core {
         for round in 1.. {
             clock::sleep(WATCH_EVERY);
             self.watch_file();
+            self.watch_quiet();
             if round % SAVE_ROUNDS == 0 {
                 self.check_keys();
                 self.save_states();
             }
             if round % RETAIN_ROUNDS == 0 {
+                self.prune_quiet();
                 if let Err(error) = self.retain() {
                     self.notice(format!("history: {error}"));
                 }
@@ -464,7 +488,19 @@ impl Core {
         loop {
             let heard = self.bell.heard();
             let now = clock::wall();
-            let told = self.board.lock().expect("board").settle(now, |_, _| None);
+            let mut board = self.board.lock().expect("board");
+            let told = {
+                let quiet = self.quiet();
+                let at = |target: &Name, at: Wall| match at == now {
+                    true => quiet.active(target, at),
+                    false => quiet.was(target, at),
+                };
+                board.settle(now, |target, time| at(target, time).map(|e| e.cause))
+            };
+            let late = board.take_late();
+            let changed = self.alerts.observe(&self, &board, &late, now);
+            drop(board);
+            changed.save(&self);
             if told {
                 self.bell.ring();
             }

@@ -311,6 +311,7 @@ mod tests {
         let body = match first == seq {
             true => Body::Ended {
                 target: "x".repeat(100).parse().unwrap(),
+                each: None,
             },
             false => Body::Gap {
                 first,

@@ -18,7 +18,7 @@ use std::time::Duration;
 use super::board;
 use super::core::Core;
 use super::history::{self, History};
-use super::state::{AgentState, Announced};
+use super::state::AgentState;
 use intake::Intake;
 
 use crate::bell::Bell;
@@ -566,15 +566,4 @@ impl Link {
 /// Whether a key lets its manager do no more than receive results.
 fn only_reads(key: Option<&Key>) -> bool {
     key.is_some_and(|key| key.rights() < Rights::Own)
-}
-
-/// The announced states of one agent, as the board tells them.
-pub fn announced_of(board: &board::Board, agent: &Name) -> Vec<Announced> {
-    let of_agent = board.known().filter(|(name, ..)| *name == agent);
-    of_agent
-        .map(|(_, target, known)| Announced {
-            target: target.clone(),
-            known,
-        })
-        .collect()
 }

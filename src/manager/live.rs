@@ -182,6 +182,7 @@ mod tests {
             want: Default::default(),
             script: Default::default(),
             recheck: Default::default(),
+            each_address: false,
         };
         let agent: Name = "attic".parse().unwrap();
         let mut board = Board::new();

@@ -7,20 +7,24 @@
 mod ask;
 mod edit;
 mod entry;
+mod silence;
 mod tables;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::board::{Board, Snapshot};
 use super::core::Core;
 use super::live::{self, Leave};
+use super::quiet::{self, Entry, Which};
 use crate::bell::Bell;
 use crate::clock;
 use crate::config::{Fleet, KeyRule};
 use crate::error::Result;
 use crate::files;
+use crate::quiet::Pattern;
 use crate::term::Lines;
 
 use ask::{Answer, BACK, Choice, Echo, Reply, Stop, Talk};
@@ -43,6 +47,12 @@ pub trait Running {
     /// Takes over a fleet, whole; or every problem of it, and nothing has changed. Agents
     /// that it concerns show as pending on the board when this returns.
     fn change(&self, fleet: Fleet) -> std::result::Result<(), Vec<String>>;
+    /// What is left alone now.
+    fn silences(&self) -> Vec<Entry>;
+    /// Silences targets from now on; what came of it, in lines.
+    fn silence(&self, targets: Vec<Pattern>, lasting: Duration, note: &str) -> Result<String>;
+    /// Lifts silences; what came of it, in lines.
+    fn unsilence(&self, which: &Which) -> Result<String>;
     /// Writes the fleet to a file, which is then the one it belongs to.
     fn save(&self, path: &Path) -> Result<()>;
     /// What happened in the background since this was asked last.
@@ -78,6 +88,18 @@ impl Running for Arc<Core> {
 
     fn change(&self, fleet: Fleet) -> std::result::Result<(), Vec<String>> {
         Core::change(self, fleet)
+    }
+
+    fn silences(&self) -> Vec<Entry> {
+        Core::silences(self)
+    }
+
+    fn silence(&self, targets: Vec<Pattern>, lasting: Duration, note: &str) -> Result<String> {
+        Core::silence(self, targets, quiet::end(clock::wall(), lasting), note)
+    }
+
+    fn unsilence(&self, which: &Which) -> Result<String> {
+        Core::unsilence(self, which)
     }
 
     fn save(&self, path: &Path) -> Result<()> {

@@ -2,9 +2,11 @@
 //! dialling in, stores what they record, tells how things stand. A prompt-driven menu, and the same work
 //! headless; commands that only read need no running manager and disturb none.
 
+pub mod alerts;
 pub mod audit;
 pub mod board;
 pub mod columns;
+mod control;
 pub mod core;
 pub mod fleet_file;
 mod history;
@@ -13,9 +15,11 @@ mod knock;
 mod link;
 pub mod live;
 pub mod menu;
+pub mod quiet;
 pub mod replay;
 pub mod report;
 mod serve;
+pub mod silence;
 pub mod state;
 pub mod status;
 mod tail;
@@ -45,8 +49,17 @@ use crate::units::{parse_duration, parse_size};
 use self::core::{Core, Options};
 use self::history::Limits;
 
-const COMMANDS: [&str; 7] = [
-    "serve", "watch", "status", "report", "audit", "validate", "keygen",
+const COMMANDS: [&str; 10] = [
+    "serve",
+    "watch",
+    "status",
+    "report",
+    "audit",
+    "silence",
+    "unsilence",
+    "alert",
+    "validate",
+    "keygen",
 ];
 /// The fleet file used when none is named and it is there.
 pub const FLEET_FILE: &str = "fleet.json";
@@ -128,10 +141,10 @@ const MENU: Program = Program {
     about: "Monitors TCP services through its agents; without a command, a menu.",
     usage: &[
         "tcpmon-manager [--config FILE] [--data DIR] [options]",
-        "tcpmon-manager serve|watch|status|report|audit|validate|keygen [options]",
+        "tcpmon-manager COMMAND [options]",
     ],
     opts: MONITORING,
-    more: "Commands (each with --help):\n  serve     monitor without prompts, changes of state on stderr\n  watch     the live view; into a pipe, every record as a line of JSON\n  status    what is up and down now\n  report    availability and latency over a period\n  audit     whether any record is missing\n  validate  check a fleet file\n  keygen    make keys for links",
+    more: "Commands (each with --help):\n  serve     monitor without prompts, changes of state on stderr\n  watch     the live view; into a pipe, every record as a line of JSON\n  status    what is up and down now\n  report    availability and latency over a period\n  audit     whether any record is missing\n  silence   leave targets alone for a while\n  unsilence lift a silence\n  alert     send a receiver of alerts a test\n  validate  check a fleet file\n  keygen    make keys for links",
     free_max: 0,
 };
 const SERVE: Program = Program {
@@ -163,7 +176,10 @@ pub fn main(mut args: Vec<OsString>) -> ExitCode {
         "watch" => cli::run(&WATCH, args, watch::main),
         "status" => status::main(args),
         "report" => report::main(args),
+        "alert" => alerts::command::main(args),
         "audit" => audit::main(args),
+        "silence" => silence::main(args),
+        "unsilence" => silence::main_of_lifting(args),
         "validate" => validate::main(args),
         "keygen" => keygen::main(args),
         _ => cli::run(&MENU, Vec::new(), |_| Err(unknown(&command))),

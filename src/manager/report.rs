@@ -5,17 +5,20 @@
 //! over its streams. The time asked for begins with the window, or later where the agent's
 //! own records tell that the target began later, and ends where they tell that it ended:
 //! so what was not measured although it should have been lowers `observed`, and only that.
+//! Outages are the exception: they are those of the verdict over the streams, together.
 
+mod course;
+mod left_out;
+mod outages;
+mod print;
 mod stream;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use super::audit::JSON;
-use super::columns::table;
 use super::fleet_file;
 use super::replay;
 use super::state::AgentState;
@@ -25,12 +28,14 @@ use crate::clock;
 use crate::config::Fleet;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::json::{self, Object};
 use crate::model::{Epoch, Id, Name, Wall};
 use crate::stats::{Histogram, Measured};
-use crate::units::{count_text, duration_text, latency_text, parse_moment, timestamp};
+use crate::units::{parse_moment, timestamp};
 
-use stream::{Streams, Window};
+pub use left_out::LeftOut;
+use left_out::left_out;
+pub use outages::Outages;
+use stream::{Seen, Streams, Terms, Window};
 
 const SINCE: Opt = Opt {
     name: "--since",
@@ -50,7 +55,7 @@ const CSV: Opt = Opt {
     name: "--csv",
     value: "",
     default: "",
-    help: "print comma-separated values: each target, then each agent of it",
+    help: "print comma-separated values: each target, then each agent of it; then groups and tags",
     repeat: false,
 };
 const SINCE_DEFAULT_MS: u64 = 24 * 3_600_000;
@@ -65,6 +70,9 @@ const PROGRAM: Program = Program {
     more: "\
 UPTIME is the part of what was measured in which the target answered, OBSERVED
 the part of the time asked for that was measured, over all its agents together.
+OUTAGES are the times in which it was down by its rules: how many, the LONGEST,
+and MTTR, the mean length of those that ended. Time that nobody measured counts
+in none of them. Groups and tags of targets come with the sums of theirs.
 With --json each target also comes with the same numbers for each agent.",
     free_max: 0,
 };
@@ -78,12 +86,25 @@ pub struct Numbers {
     pub measured: Measured,
     /// Of the probes that were answered.
     pub latencies: Histogram,
+    pub outages: Outages,
+}
+
+impl Numbers {
+    /// Adds those of another target.
+    pub fn merge(&mut self, other: &Numbers) {
+        self.measured.merge(&other.measured);
+        self.latencies.merge(&other.latencies);
+        self.outages.merge(&other.outages);
+    }
 }
 
 /// One target over the window.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetReport {
     pub name: Name,
+    pub group: Option<Name>,
+    pub tags: Vec<Name>,
+    /// The sums over its agents, and the outages of their verdict.
     pub all: Numbers,
     /// By name.
     pub agents: Vec<(Name, Numbers)>,
@@ -96,40 +117,49 @@ pub struct Report {
     pub until: Wall,
     /// In the fleet's order; by name where there is no fleet.
     pub targets: Vec<TargetReport>,
+    /// The sums over the targets of each group, by name.
+    pub groups: Vec<(Name, Numbers)>,
+    /// The same for each tag.
+    pub tags: Vec<(Name, Numbers)>,
 }
 
-/// Reports on `since..until`: on the targets and agents of `fleet`, or on all that the
-/// histories in `data` tell of.
+/// Reports on `since..until` without what is `left_out`: on the targets and agents of
+/// `fleet`, or on all that the histories in `data` tell of.
 ///
 /// # Errors
 /// Something that is there cannot be read.
-pub fn run(data: &Path, fleet: Option<&Fleet>, since: Wall, until: Wall) -> Result<Report> {
-    let window = Window { since, until };
+pub fn run(
+    data: &Path,
+    fleet: Option<&Fleet>,
+    since: Wall,
+    until: Wall,
+    left_out: &[LeftOut],
+) -> Result<Report> {
+    let mut terms = Terms::new(Window { since, until }, fleet, left_out);
     let mut agents: BTreeMap<Name, Streams> = BTreeMap::new();
     for agent in fleet.iter().flat_map(|f| &f.agents) {
-        let targets = fleet.map(|f| f.targets_for(&agent.name));
-        let streams = Streams::new(window, targets);
-        agents.insert(agent.name.clone(), streams);
+        let targets = fleet.map(|f| f.watched_by(&agent.name));
+        agents.insert(agent.name.clone(), Streams::new(targets));
     }
     for (name, id, dir) in replay::histories(data)? {
         if fleet.is_some() && !agents.contains_key(&name) {
             continue;
         }
         let state = AgentState::load(data, &name)?;
-        let streams = agents
-            .entry(name)
-            .or_insert_with(|| Streams::new(window, None));
-        // A result from just before the window may stand for its beginning.
-        let from = Wall(since.0.saturating_sub(streams.longest_ms()));
+        let streams = agents.entry(name).or_insert_with(|| Streams::new(None));
+        let from = Wall(since.0.saturating_sub(streams.lookback_ms()));
         replay::replay(&dir, from, |epoch, record| {
             let at = corrected(record.at, offset_ms(&state, id, epoch));
-            streams.record(at, &record.body);
+            streams.record(&mut terms, at, &record.body);
         })?;
     }
+    let targets = by_target(agents, fleet, &mut terms);
     Ok(Report {
         since,
         until,
-        targets: by_target(agents, fleet),
+        groups: sums(&targets, |target| target.group.as_slice()),
+        tags: sums(&targets, |target| &target.tags),
+        targets,
     })
 }
 
@@ -150,157 +180,62 @@ fn corrected(at: Wall, offset_ms: i64) -> Wall {
 }
 
 /// Turns what each agent saw into what was seen of each target.
-fn by_target(agents: BTreeMap<Name, Streams>, fleet: Option<&Fleet>) -> Vec<TargetReport> {
-    let mut seen: BTreeMap<Name, Vec<(Name, Numbers)>> = BTreeMap::new();
+fn by_target(
+    agents: BTreeMap<Name, Streams>,
+    fleet: Option<&Fleet>,
+    terms: &mut Terms,
+) -> Vec<TargetReport> {
+    let mut seen: BTreeMap<Name, Vec<(Name, Seen)>> = BTreeMap::new();
     for (agent, streams) in agents {
-        for (target, numbers) in streams.finish() {
+        for (target, of_agent) in streams.finish(terms) {
             let of_target = seen.entry(target).or_default();
-            of_target.push((agent.clone(), numbers));
+            of_target.push((agent.clone(), of_agent));
         }
     }
-    let listed: Vec<Name> = match fleet {
-        Some(fleet) => fleet.targets.iter().map(|t| t.name.clone()).collect(),
-        None => seen.keys().cloned().collect(),
+    let Some(fleet) = fleet else {
+        let each = seen.into_iter();
+        let each = each.map(|(name, agents)| target_report(name, agents, terms));
+        return each.collect();
     };
-    let target = |name: Name| {
-        let agents = seen.remove(&name).unwrap_or_default();
-        let mut all = Numbers::default();
-        for (_, numbers) in &agents {
-            all.measured.merge(&numbers.measured);
-            all.latencies.merge(&numbers.latencies);
-        }
-        TargetReport { name, all, agents }
-    };
-    listed.into_iter().map(target).collect()
-}
-
-impl Report {
-    /// The report as one JSON document, a newline at its end.
-    pub fn json(&self) -> String {
-        let mut out = String::new();
-        json::object(&mut out, |o| {
-            o.u64("since", self.since.0).u64("until", self.until.0);
-            o.array("targets", |a| {
-                for target in &self.targets {
-                    a.object(|o| write_target(o, target));
-                }
-            });
-        });
-        out + "\n"
-    }
-
-    /// The report as comma-separated values (RFC 4180), a line of titles first. An empty
-    /// agent stands for all of them together, an empty value for what is not known.
-    pub fn csv(&self) -> String {
-        let mut out =
-            "target,agent,probes,ok,uptime,observed,p50_us,p95_us,p99_us,max_us\r\n".to_string();
-        for target in &self.targets {
-            push_csv(&mut out, &target.name, "", &target.all);
-            for (agent, numbers) in &target.agents {
-                push_csv(&mut out, &target.name, agent.as_str(), numbers);
-            }
-        }
-        out
-    }
-
-    /// The report for people.
-    pub fn text(&self) -> String {
-        let window = Duration::from_millis(self.until.0.saturating_sub(self.since.0));
-        let until = timestamp(self.until);
-        let (day, time) = (&until[..10], &until[11..19]);
-        let head = format!("Last {} until {day} {time} UTC\n\n", duration_text(window));
-        if self.targets.is_empty() {
-            return head + "The fleet has no targets.\n";
-        }
-        let titles = [
-            "TARGET", "PROBES", "OK", "UPTIME", "OBSERVED", "P50", "P95", "P99", "MAX",
-        ];
-        let rows: Vec<[String; 9]> = self.targets.iter().map(row).collect();
-        head + &table(0, 1, titles, &rows)
-    }
-}
-
-fn write_target(o: &mut Object<'_>, target: &TargetReport) {
-    write_numbers(o, &target.name, &target.all);
-    o.array("agents", |a| {
-        for (agent, numbers) in &target.agents {
-            a.object(|o| write_numbers(o, agent, numbers));
+    let listed = fleet.targets.iter().map(|listed| {
+        let agents = seen.remove(&listed.name).unwrap_or_default();
+        TargetReport {
+            group: listed.group.clone(),
+            tags: listed.tags.clone(),
+            ..target_report(listed.name.clone(), agents, terms)
         }
     });
+    listed.collect()
 }
 
-fn write_numbers(o: &mut Object<'_>, name: &Name, numbers: &Numbers) {
-    let rounded = |part: Option<f64>| part.map_or(f64::NAN, |x| (x * 1e6).round() / 1e6);
-    let Measured { probes, ok, .. } = numbers.measured;
-    o.str("name", name.as_str())
-        .u64("probes", probes)
-        .u64("ok", ok)
-        .f64("uptime", rounded(numbers.measured.uptime()))
-        .f64("observed", rounded(numbers.measured.observed()));
-    for (key, us) in ["p50_us", "p95_us", "p99_us", "max_us"]
-        .into_iter()
-        .zip(numbers.quantiles())
-    {
-        match us {
-            Some(us) => o.u64(key, us),
-            None => o.null(key),
-        };
+fn target_report(name: Name, agents: Vec<(Name, Seen)>, terms: &mut Terms) -> TargetReport {
+    let courses: Vec<_> = agents.iter().map(|(_, s)| s.course.as_slice()).collect();
+    let outages = terms.outages(&name, &courses);
+    let mut all = Numbers::default();
+    for (_, seen) in &agents {
+        all.merge(&seen.numbers);
+    }
+    TargetReport {
+        name,
+        group: None,
+        tags: Vec::new(),
+        all: Numbers { outages, ..all },
+        agents: agents
+            .into_iter()
+            .map(|(agent, s)| (agent, s.numbers))
+            .collect(),
     }
 }
 
-/// Names hold nothing that would have to be quoted.
-fn push_csv(out: &mut String, target: &Name, agent: &str, numbers: &Numbers) {
-    let Measured { probes, ok, .. } = numbers.measured;
-    out.push_str(&format!("{target},{agent},{probes},{ok}"));
-    for part in [numbers.measured.uptime(), numbers.measured.observed()] {
-        let part = part.map(|x| format!("{:.6}", x));
-        out.push_str(&format!(",{}", part.unwrap_or_default()));
+/// Adds up targets by what each belongs to.
+fn sums(targets: &[TargetReport], of: impl Fn(&TargetReport) -> &[Name]) -> Vec<(Name, Numbers)> {
+    let mut sums: BTreeMap<Name, Numbers> = BTreeMap::new();
+    for target in targets {
+        for name in of(target) {
+            sums.entry(name.clone()).or_default().merge(&target.all);
+        }
     }
-    for us in numbers.quantiles() {
-        let us = us.map(|us| us.to_string());
-        out.push_str(&format!(",{}", us.unwrap_or_default()));
-    }
-    out.push_str("\r\n");
-}
-
-impl Numbers {
-    /// The 50th, 95th and 99th percentile and the largest latency.
-    fn quantiles(&self) -> [Option<u64>; 4] {
-        let l = &self.latencies;
-        [
-            l.quantile(0.50),
-            l.quantile(0.95),
-            l.quantile(0.99),
-            l.max(),
-        ]
-    }
-}
-
-fn row(target: &TargetReport) -> [String; 9] {
-    let numbers = &target.all;
-    let latency = |us: Option<u64>| us.map_or_else(|| "-".to_string(), latency_text);
-    let [p50, p95, p99, max] = numbers.quantiles().map(latency);
-    [
-        target.name.to_string(),
-        count_text(numbers.measured.probes),
-        count_text(numbers.measured.ok),
-        percent(numbers.measured.uptime()),
-        percent(numbers.measured.observed()),
-        p50,
-        p95,
-        p99,
-        max,
-    ]
-}
-
-/// A fraction in percent, cut, not rounded: only what was always up is up 100.00 %.
-fn percent(part: Option<f64>) -> String {
-    let Some(part) = part else {
-        return "-".to_string();
-    };
-    // A float a hair below a whole hundredth is that hundredth.
-    let hundredths = (part * 10_000.0 + 1e-7).floor() as u64;
-    format!("{}.{:02} %", hundredths / 100, hundredths % 100)
+    sums.into_iter().collect()
 }
 
 /// The command, with its arguments.
@@ -325,7 +260,8 @@ fn command(args: Args) -> std::result::Result<ExitCode, Fail> {
     let path = need_fleet_path(&args)?;
     let data = files::data_dir("manager", args.get("--data"))?;
     let fleet = fleet_file::read(&path).map_err(|problems| Error::new(problems.join("\n")))?;
-    let report = run(&data, Some(&fleet), since, until)?;
+    let left_out = left_out(&fleet, &data, since, until)?;
+    let report = run(&data, Some(&fleet), since, until, &left_out)?;
     cli::print(&match (args.flag("--json"), args.flag("--csv")) {
         (true, _) => report.json(),
         (_, true) => report.csv(),

@@ -3,6 +3,7 @@
 //! of itself, which configuration it is to have, and the states last announced, so
 //! that a restart repeats no news and the reading commands need no running manager.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Error, Result};
@@ -21,6 +22,8 @@ pub const SESSIONS_MAX: usize = 64;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Announced {
     pub target: Name,
+    /// Which address of it, where each has a row of its own.
+    pub each: Option<IpAddr>,
     pub known: Known,
 }
 
@@ -263,8 +266,11 @@ fn write_states(o: &mut Object<'_>, key: &str, states: &[Announced]) {
         for state in states {
             a.object(|o| {
                 let known = state.known;
-                o.str("target", state.target.as_str())
-                    .bool("ok", known.verdict.answers())
+                o.str("target", state.target.as_str());
+                if let Some(each) = state.each {
+                    o.str("each", &each.to_string());
+                }
+                o.bool("ok", known.verdict.answers())
                     .u64("since", known.since.0);
                 // Left out where they say nothing: files of before have neither.
                 if known.verdict == Verdict::Slow {
@@ -282,6 +288,7 @@ fn read_states(v: &Value<'_>, key: &str) -> Option<Vec<Announced>> {
     list(v, key, |v| {
         Some(Announced {
             target: parsed(v, "target")?,
+            each: parsed(v, "each"),
             known: known(v)?,
         })
     })
@@ -348,6 +355,7 @@ mod tests {
             ]
             .map(|(verdict, flapping)| Announced {
                 target: name.clone(),
+                each: (!flapping).then(|| "192.0.2.7".parse().unwrap()),
                 known: Known {
                     verdict,
                     since: Wall(6),
@@ -384,6 +392,7 @@ mod tests {
         let full = Verdicts {
             targets: vec![Announced {
                 target: name.clone(),
+                each: None,
                 known,
             }],
             cut_off: vec![(name, Wall(7))],

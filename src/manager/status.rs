@@ -8,12 +8,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use super::alerts;
+use super::alerts::receiver::Receiver;
 use super::audit::JSON;
 use super::board::{AgentRow, Board, Link, Row, Snapshot, TargetRow};
 use super::fleet_file;
+use super::quiet::QuietLog;
 use super::replay;
 use super::state::{AgentState, Verdicts};
-use super::view::plain_table;
+use super::view::{plain_table, receivers_table};
 use super::{CONFIG, DATA, need_fleet_path};
 use crate::cli::{self, Args, Fail, Program};
 use crate::clock;
@@ -47,6 +50,8 @@ pub fn run(data: &Path, fleet: &Fleet, now: Wall) -> Result<Snapshot> {
     let mut board = Board::new();
     board.show(fleet);
     let behind = fill(&mut board, data, fleet, now)?;
+    let quiet = QuietLog::load(data)?;
+    board.settle(now, |target, at| Some(quiet.active(target, at)?.cause));
     let mut snapshot = board.snapshot(now);
     for row in &mut snapshot.rows {
         if behind.contains(&row.agent) {
@@ -55,6 +60,15 @@ pub fn run(data: &Path, fleet: &Fleet, now: Wall) -> Result<Snapshot> {
         }
     }
     Ok(snapshot)
+}
+
+/// The receivers of alerts, with what waits for them and how deliveries went.
+///
+/// # Errors
+/// The file of one cannot be read.
+pub fn receivers(data: &Path, fleet: &Fleet) -> Result<Vec<Receiver>> {
+    let rules = fleet.alerts.iter();
+    rules.map(|rule| alerts::load(data, rule)).collect()
 }
 
 /// Puts on a board whose fleet is set all that the data directory tells: links, states,
@@ -126,7 +140,7 @@ impl AgentOnDisk<'_> {
             board.set_link(self.name, link.clone(), now);
         }
         for state in &self.state.states {
-            board.restore(self.name, &state.target, state.known);
+            board.restore(self.name, state, now);
         }
         let reached = |(epoch, seq): (Epoch, u64)| last.get(&epoch).is_some_and(|l| *l >= seq);
         let behind = self.state.mark.filter(|mark| !reached(*mark));
@@ -199,7 +213,7 @@ fn link_of(state: &AgentState, to_fetch: u64, now: Wall) -> Link {
 }
 
 /// The status as one JSON document, a newline at its end.
-pub fn json(snapshot: &Snapshot) -> String {
+pub fn json(snapshot: &Snapshot, receivers: &[Receiver]) -> String {
     let mut out = String::new();
     json::object(&mut out, |o| {
         o.array("targets", |a| {
@@ -210,6 +224,11 @@ pub fn json(snapshot: &Snapshot) -> String {
         o.array("agents", |a| {
             for agent in &snapshot.agents {
                 a.object(|o| write_agent(o, agent));
+            }
+        });
+        o.array("alerts", |a| {
+            for receiver in receivers {
+                a.object(|o| write_receiver(o, receiver));
             }
         });
     });
@@ -223,6 +242,8 @@ fn write_target(o: &mut Object<'_>, target: &TargetRow<'_>) {
     maybe(o, "since", target.since.map(|at| at.0));
     maybe(o, "last_us", target.last_us);
     maybe_str(o, "why", target.why.map(|why| why.as_str()));
+    o.bool("flapping", target.flapping);
+    maybe_str(o, "quiet", target.quiet.map(|cause| cause.as_str()));
     o.array("agents", |a| {
         for row in &target.agents {
             a.object(|o| write_row(o, row));
@@ -233,6 +254,9 @@ fn write_target(o: &mut Object<'_>, target: &TargetRow<'_>) {
 fn write_row(o: &mut Object<'_>, row: &Row) {
     o.str("name", row.agent.as_str())
         .str("state", row.state.as_str());
+    if row.address != row.of {
+        o.str("address", &row.address.to_string());
+    }
     maybe(o, "at", row.at.map(|at| at.0));
     maybe(o, "us", row.us);
     maybe_str(o, "why", row.why.map(|why| why.as_str()));
@@ -257,6 +281,20 @@ fn write_agent(o: &mut Object<'_>, agent: &AgentRow) {
     maybe_str(o, "rejected", link.rejected.as_deref());
     let trouble = Some(link.spool.as_str()).filter(|text| !text.is_empty());
     maybe_str(o, "trouble", trouble);
+    maybe(o, "cut_off", agent.cut_off.map(|at| at.0));
+}
+
+fn write_receiver(o: &mut Object<'_>, receiver: &Receiver) {
+    let (delivered, dropped) = receiver.counts();
+    o.str("name", receiver.rule().name.as_str())
+        .u64("queued", receiver.queued() as u64)
+        .u64("delivered", delivered)
+        .u64("dropped", dropped);
+    o.array("log", |a| {
+        for delivery in receiver.log() {
+            a.object(|o| delivery.write(o));
+        }
+    });
 }
 
 fn maybe(o: &mut Object<'_>, key: &str, value: Option<u64>) {
@@ -283,9 +321,10 @@ fn command(args: Args) -> std::result::Result<ExitCode, Fail> {
     let data = files::data_dir("manager", args.get("--data"))?;
     let fleet = fleet_file::read(&path).map_err(|problems| Error::new(problems.join("\n")))?;
     let snapshot = run(&data, &fleet, clock::wall())?;
+    let receivers = receivers(&data, &fleet)?;
     cli::print(&match args.flag("--json") {
-        true => json(&snapshot),
-        false => plain_table(&snapshot),
+        true => json(&snapshot, &receivers),
+        false => plain_table(&snapshot) + &receivers_table(&receivers, snapshot.now),
     });
     Ok(ExitCode::SUCCESS)
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::board::Board;
 use super::core::Core;
 use super::fleet_file;
+use super::quiet::QuietLog;
 use super::tail::Tail;
 use super::{fleet_path, listen, live, load, need_fleet_path, options, status, write_out};
 use crate::bell::Bell;
@@ -100,6 +101,7 @@ impl Follower {
     /// Reads on for as long as the process lives. What can't be read now may be next time.
     fn feed(&self, fleet: &Fleet, tail: &mut Tail) {
         let mut links_at = Mono(0);
+        let mut quiet = QuietLog::default();
         loop {
             let now = clock::wall();
             let _ = tail.poll(|agent, epoch, line| {
@@ -109,11 +111,13 @@ impl Follower {
             });
             if clock::mono() >= links_at {
                 links_at = clock::mono().after(LINKS_EVERY);
+                quiet = QuietLog::load(&self.data).unwrap_or_default();
                 for (agent, link) in status::links(&self.data, fleet, now).unwrap_or_default() {
                     self.board().set_link(&agent, link, now);
                 }
             }
-            self.board().settle(now, |_, _| None);
+            let cause = |target: &Name, at| Some(quiet.active(target, at)?.cause);
+            self.board().settle(now, cause);
             self.bell.ring();
             clock::sleep(POLL_EVERY);
         }

@@ -7,7 +7,6 @@ pub mod dial;
 pub mod door;
 pub mod line;
 pub mod listen;
-#[cfg(unix)]
 pub mod local;
 pub mod resolve;
 pub mod stream;

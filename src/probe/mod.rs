@@ -54,9 +54,10 @@ pub fn tcp(
         }),
         tries: dialled.tries,
         late_us: micros(started.since(due)),
-        addr: dialled.addr.filter(|_| by_name).map(|a| a.to_string()),
+        addr: dialled.addr.filter(|_| by_name).map(Box::new),
         dns_stale: dialled.dns_stale,
         retransmit: false,
+        each: target.each(),
     };
     (sample, stream)
 }
@@ -209,6 +210,7 @@ mod tests {
             want: Want::Open,
             script: Script::default(),
             recheck: Default::default(),
+            each_address: false,
         }
     }
 

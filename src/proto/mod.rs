@@ -8,6 +8,8 @@ pub mod handshake;
 mod read;
 pub mod seal;
 
+use std::net::IpAddr;
+
 use crate::crypto::base64_encode;
 use crate::json::{self, Object};
 use crate::model::{ContentHash, Epoch, Id, KeyId, Name, Revision, Wall, Why};
@@ -116,10 +118,11 @@ pub struct Status {
     pub dropped: u64,
 }
 
-/// The latest state of one target.
+/// The latest state of one target, or of one address of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetNow {
     pub target: Name,
+    pub each: Option<IpAddr>,
     pub ok: bool,
     /// When its last probe started.
     pub at: Wall,
@@ -324,8 +327,11 @@ pub fn write_revision(o: &mut Object<'_>, revision: &Revision) {
 pub use read::revision as read_revision;
 
 fn write_target_now(o: &mut Object<'_>, now: &TargetNow) {
-    o.str("target", now.target.as_str())
-        .bool("ok", now.ok)
+    o.str("target", now.target.as_str());
+    if let Some(each) = now.each {
+        o.str("each", &each.to_string());
+    }
+    o.bool("ok", now.ok)
         .u64("at", now.at.0)
         .u64("us", now.us)
         .u64("since", now.since.0);
@@ -464,6 +470,7 @@ mod tests {
         };
         let target = |failure: Option<(Why, String)>| TargetNow {
             target: "web".parse().unwrap(),
+            each: failure.is_none().then(|| "192.0.2.7".parse().unwrap()),
             ok: failure.is_none(),
             at: Wall(10),
             us: 20,
@@ -574,6 +581,7 @@ mod tests {
         assert!(beat.line().len() <= LINE_BYTES_MAX);
         let target = TargetNow {
             target: "x".repeat(128).parse().unwrap(),
+            each: Some("2001:db8:1111:2222:3333:4444:5555:6666".parse().unwrap()),
             ok: false,
             at: Wall(u64::MAX),
             us: u64::MAX,

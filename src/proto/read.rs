@@ -137,6 +137,7 @@ fn target_now(v: &Value<'_>) -> Result<TargetNow, String> {
     };
     Ok(TargetNow {
         target: parsed(v, "target")?,
+        each: v.get("each").map(|_| parsed(v, "each")).transpose()?,
         ok,
         at: Wall(number(v, "at")?),
         us: number(v, "us")?,

@@ -146,6 +146,7 @@ fn record(seq: u64) -> Record {
             dns_stale: false,
             phases: Default::default(),
             retransmit: false,
+            each: None,
         }),
     }
 }
@@ -268,6 +269,7 @@ fn targets(ports: &[SocketAddr]) -> Vec<Target> {
         want: Default::default(),
         script: Default::default(),
         recheck: Default::default(),
+        each_address: false,
     };
     (0..TARGETS).map(target).collect()
 }

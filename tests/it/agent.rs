@@ -1,12 +1,13 @@
 //! The agent on its own, and against managers of every kind: real, hostile, many.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::Path;
 use std::process::Command;
 
 use tcpmon::proto::Message;
-use tcpmon::record::Record;
+use tcpmon::record::{Body, Record};
 
 use super::support::{Peer, Running, hello, program, run, until, verdict};
 
@@ -454,4 +455,84 @@ fn bad_options_say_what_was_expected() {
             .code(2)
             .stderr_has(text);
     }
+}
+
+/// Reads the next record of a row, or of a target, as a word and what it is of.
+fn next_event(peer: &mut Peer) -> (&'static str, Option<IpAddr>) {
+    loop {
+        match parse(&peer.record()).body {
+            Body::Result(sample) if sample.ok() => return ("ok", sample.each),
+            Body::Result(sample) => return ("failed", sample.each),
+            Body::Began { each, .. } => return ("began", each),
+            Body::Ended { each, .. } => return ("ended", each),
+            Body::Start { .. } => return ("start", None),
+            _ => {}
+        }
+    }
+}
+
+/// `localhost` has one address on some machines and two on others: whatever it has here.
+#[test]
+fn each_address_of_a_name_is_a_row_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = Running::start(program("tcpmon-server").args(["--listen", "127.0.0.1:0"]));
+    let port = server.listening().port();
+    let addrs = ("localhost", port).to_socket_addrs().unwrap();
+    let addrs: BTreeSet<IpAddr> = addrs.map(|addr| addr.ip()).collect();
+    let config = |each: &str| {
+        format!(
+            r#"{{"targets":[{{"name":"web","address":"localhost:{port}","interval_ms":200,"timeout_ms":200,"retries":0{each}}}]}}"#
+        )
+    };
+    let (mut first, addr) = start(dir.path());
+    let mut manager = Peer::greet(addr, 1, 1);
+    let each = config(r#","each_address":true"#);
+    assert!(verdict(&manager.configure(1, 1, false, &each)).is_ok());
+    // By its name until that is resolved.
+    assert_eq!(next_event(&mut manager), ("start", None));
+    assert_eq!(next_event(&mut manager), ("began", None));
+    let by_name = |event: &(&str, Option<IpAddr>)| matches!(event, ("ok" | "failed", None));
+    let mut events = std::iter::from_fn(|| Some(next_event(&mut manager))).skip_while(by_name);
+    assert_eq!(events.next(), Some(("ended", None)));
+    let mut began = BTreeSet::new();
+    let mut measured = BTreeMap::new();
+    while !measured.keys().eq(&addrs) {
+        match events.next().unwrap() {
+            ("began", Some(each)) => assert!(began.insert(each)),
+            (word @ ("ok" | "failed"), Some(each)) => drop(measured.insert(each, word)),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(began, addrs);
+    let listening: IpAddr = "127.0.0.1".parse().unwrap();
+    assert!(measured.get(&listening).is_none_or(|word| *word == "ok"));
+    let Message::Now { targets, .. } =
+        Peer::greet(addr, 2, 2).hear(|message| matches!(message, Message::Now { .. }))
+    else {
+        panic!("no states");
+    };
+    let states: BTreeSet<IpAddr> = targets.iter().filter_map(|target| target.each).collect();
+    assert_eq!((states, targets.len()), (addrs.clone(), addrs.len()));
+    first.kill();
+    let (_second, addr) = start(dir.path());
+    let mut manager = Peer::greet(addr, 1, 2);
+    // The records of the first run come again, then those of the second.
+    let (mut starts, mut rows) = (0, BTreeSet::new());
+    let mut until = |wanted: &BTreeSet<Option<IpAddr>>| {
+        while starts < 2 || rows != *wanted {
+            match next_event(&mut manager) {
+                ("start", _) => {
+                    starts += 1;
+                    rows.clear();
+                }
+                ("began", each) => assert!(rows.insert(each)),
+                ("ended", each) => assert!(rows.remove(&each)),
+                _ => {}
+            }
+        }
+    };
+    until(&addrs.into_iter().map(Some).collect());
+    let answer = Peer::greet(addr, 3, 3).configure(1, 2, false, &config(""));
+    assert!(verdict(&answer).is_ok(), "{answer:?}");
+    until(&BTreeSet::from([None]));
 }

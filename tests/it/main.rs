@@ -9,6 +9,7 @@ mod protocol;
 mod scenario;
 mod script;
 mod server;
+mod silence;
 mod support;
 mod tidy;
 mod trust;

@@ -33,6 +33,7 @@ fn target(name: &str, addr: SocketAddr, want: Want, steps: Vec<Step>) -> Target 
         want,
         script: Script { steps },
         recheck: Default::default(),
+        each_address: false,
     }
 }
 

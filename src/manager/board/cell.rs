@@ -4,6 +4,7 @@
 //! health, which says what its state is.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{RECENT_MAX, State};
@@ -11,6 +12,7 @@ use crate::health::{Health, Known, Progress, Run};
 use crate::model::{Name, Rules, Sample, Target, Wall, Watched, Why};
 use crate::proto::TargetNow;
 use crate::stats::{Hour, Outcome, Rolling};
+use crate::units::HostPort;
 
 /// How a failure stands in the ring of recent results.
 const FAILED: u32 = u32::MAX;
@@ -57,7 +59,10 @@ impl Finding {
 #[derive(Debug)]
 pub(super) struct Cell {
     pub agent: Name,
+    /// As the fleet has it, with its name as address.
     pub target: Target,
+    /// Which address of the target this row is of, where each has its own.
+    pub each: Option<IpAddr>,
     pub rules: Rules,
     pub last: Option<Finding>,
     /// When the latest probe began that was answered, in the manager's time.
@@ -72,27 +77,56 @@ pub(super) struct Cell {
 }
 
 impl Cell {
-    /// A row that keeps what `old` knew, unless its target now lives elsewhere.
-    pub fn renewed(old: Option<Cell>, agent: Name, watched: Watched) -> Cell {
+    /// A row of which nothing is known.
+    pub fn new(agent: Name, watched: Watched, each: Option<IpAddr>) -> Cell {
         let Watched { target, rules } = watched;
-        match old {
-            Some(old) if old.target.address == target.address => Cell {
-                target,
-                rules,
-                ..old
+        Cell {
+            agent,
+            target,
+            each,
+            rules,
+            last: None,
+            answered: None,
+            born: None,
+            owed: 0,
+            health: Health::default(),
+            hour: Rolling::default(),
+            recent: VecDeque::new(),
+        }
+    }
+
+    /// The row as the fleet has it now; what it knew stays, unless its target now lives
+    /// elsewhere.
+    pub fn renewed(self, watched: Watched) -> Cell {
+        match self.target.address == watched.target.address {
+            true => Cell {
+                target: watched.target,
+                rules: watched.rules,
+                ..self
             },
-            _ => Cell {
-                agent,
-                target,
-                rules,
-                last: None,
-                answered: None,
-                born: None,
-                owed: 0,
-                health: Health::default(),
-                hour: Rolling::default(),
-                recent: VecDeque::new(),
-            },
+            false => Cell::new(self.agent, watched, None),
+        }
+    }
+
+    /// Where it stands among the others.
+    pub fn place(&self) -> (&Name, &Name, Option<IpAddr>) {
+        (&self.target.name, &self.agent, self.each)
+    }
+
+    /// What is probed.
+    pub fn address(&self) -> HostPort {
+        let HostPort { host, port } = &self.target.address;
+        HostPort {
+            host: self.each.map_or(host.clone(), |ip| ip.to_string().into()),
+            port: *port,
+        }
+    }
+
+    /// Who sees it, and which address: `attic`, `attic at 192.0.2.7`.
+    pub fn seen_by(&self) -> String {
+        match self.each {
+            Some(ip) => format!("{} at {ip}", self.agent),
+            None => self.agent.to_string(),
         }
     }
 

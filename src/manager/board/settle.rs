@@ -9,8 +9,10 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::cell::Cell;
-use super::{Agent, Board, EventKind, State, link};
+use super::facts::lost_uplink;
+use super::{Agent, Board, EVENTS_MAX, EventKind, State, link};
 use crate::health::{Known, Verdict};
+use crate::manager::quiet::Cause;
 use crate::manager::state::{Announced, Verdicts};
 use crate::model::{Name, Wall};
 use crate::quorum::verdict;
@@ -25,32 +27,15 @@ const HEARD_WITHIN: Duration = Duration::from_secs(15);
 /// Most agents named in one event.
 const NAMED_MAX: usize = 4;
 
-/// Why nobody is to be alerted of a target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Quiet {
-    Maintenance,
-    Silenced,
-}
-
-impl Quiet {
-    /// The word for it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Quiet::Maintenance => "maintenance",
-            Quiet::Silenced => "silenced",
-        }
-    }
-}
-
 /// One target: its rows, what it hangs on, and what was told of it.
 #[derive(Debug, Default)]
 pub(super) struct Group {
     pub cells: Range<usize>,
-    address: Option<HostPort>,
+    pub address: Option<HostPort>,
     /// The groups without which it cannot be reached.
     parents: Vec<usize>,
     pub standing: Standing,
-    pub quiet: Option<Quiet>,
+    pub quiet: Option<Cause>,
     /// Since when an outage of it is held back.
     held_since: Option<Wall>,
     /// The outage that was told last.
@@ -74,7 +59,6 @@ impl Board {
             .zip(std::mem::take(&mut self.targets))
             .map(|(group, name)| (name, group))
             .collect();
-        let mut start = 0;
         for rows in self.cells.chunk_by(|a, b| a.target.name == b.target.name) {
             let name = rows[0].target.name.clone();
             let known = old.binary_search_by(|(old, _)| old.cmp(&name));
@@ -88,13 +72,22 @@ impl Board {
                     ..Group::default()
                 };
             }
-            group.cells = start..start + rows.len();
             group.parents.clear();
-            start = group.cells.end;
             self.groups.push(group);
             self.targets.push(name);
         }
+        self.set_ranges();
         self.set_order();
+    }
+
+    /// Finds the rows of each group, which are the same groups as before.
+    pub(super) fn set_ranges(&mut self) {
+        let rows = self.cells.chunk_by(|a, b| a.target.name == b.target.name);
+        let mut start = 0;
+        for (group, rows) in self.groups.iter_mut().zip(rows) {
+            group.cells = start..start + rows.len();
+            start = group.cells.end;
+        }
     }
 
     /// Puts back what was told before a restart.
@@ -116,6 +109,7 @@ impl Board {
         let told = |(name, group): (&Name, &Group)| {
             Some(Announced {
                 target: name.clone(),
+                each: None,
                 known: group.standing.told()?,
             })
         };
@@ -131,7 +125,7 @@ impl Board {
         }
     }
 
-    fn group_named(&self, name: &Name) -> Option<usize> {
+    pub(super) fn group_named(&self, name: &Name) -> Option<usize> {
         self.targets.binary_search(name).ok()
     }
 
@@ -227,7 +221,7 @@ impl Board {
     /// Works out the verdicts, and tells what has changed. To be called when something has
     /// come in, and once a second. `quiet` says why nobody is to be alerted of a target at
     /// some time. Whether anything was told.
-    pub fn settle(&mut self, now: Wall, quiet: impl Fn(&Name, Wall) -> Option<Quiet>) -> bool {
+    pub fn settle(&mut self, now: Wall, quiet: impl Fn(&Name, Wall) -> Option<Cause>) -> bool {
         let before = self.events_made;
         let raw: Vec<State> = self.cells.iter().map(|c| self.state(c, now)).collect();
         let voices = self.voices(now);
@@ -246,8 +240,8 @@ impl Board {
             self.groups[g].quiet = quiet(&self.targets[g], now);
             self.settle_group(g, &voices, now);
         }
-        for (row, began, ended) in std::mem::take(&mut self.late) {
-            self.tell_late(row, began, ended, &quiet, now);
+        for (agent, target, began, ended) in std::mem::take(&mut self.late) {
+            self.tell_late((&agent, &target), (began, ended), &quiet, now);
         }
         self.events_made > before
     }
@@ -374,8 +368,7 @@ impl Board {
                     let rows = self.anchor_rows(&name);
                     let anchors: Vec<&str> =
                         rows.map(|i| self.cells[i].target.name.as_str()).collect();
-                    let text = format!("agent {name} lost its uplink: {} down", anchors.join(", "));
-                    (Some(now), EventKind::CutOff, text)
+                    (Some(now), EventKind::CutOff, lost_uplink(&name, &anchors))
                 }
                 Some(since) if answers || none => {
                     let after = age_text(Duration::from_millis(now.0.saturating_sub(since.0)));
@@ -386,6 +379,7 @@ impl Board {
             };
             if let Some(agent) = self.agents.get_mut(&name) {
                 agent.cut_off = cut_off;
+                agent.turned = Some(now);
             }
             self.push_event(now, kind, text, None, Some(name));
         }
@@ -394,14 +388,12 @@ impl Board {
     /// Tells of an outage that is over, unless it was told, or others could tell meanwhile.
     fn tell_late(
         &mut self,
-        row: usize,
-        began: Wall,
-        ended: Wall,
-        quiet: impl Fn(&Name, Wall) -> Option<Quiet>,
+        (agent, target): (&Name, &Name),
+        (began, ended): (Wall, Wall),
+        quiet: impl Fn(&Name, Wall) -> Option<Cause>,
         now: Wall,
     ) {
-        let cell = &self.cells[row];
-        let Some(g) = self.group_named(&cell.target.name) else {
+        let Some(g) = self.group_named(target) else {
             return;
         };
         let group = &self.groups[g];
@@ -411,7 +403,7 @@ impl Board {
         let others = group
             .cells
             .clone()
-            .filter(|&i| self.cells[i].agent != cell.agent);
+            .filter(|&i| self.cells[i].agent != *agent);
         let others_told = others.into_iter().any(|i| {
             let link = self
                 .agents
@@ -419,20 +411,22 @@ impl Board {
                 .and_then(|a| a.link.as_ref());
             link.is_some_and(|link| link.connected && link.since <= began)
         });
-        if overlaps || others_told || quiet(&cell.target.name, began).is_some() {
+        if overlaps || others_told || quiet(target, began).is_some() {
             return;
         }
         let lasted = age_text(Duration::from_millis(ended.0.saturating_sub(began.0)));
         let text = format!(
-            "{} was down from {} {}\u{2013}{} UTC ({lasted}), which is known only now",
-            cell.target.name,
-            cell.agent,
+            "{target} was down from {agent} {}\u{2013}{} UTC ({lasted}), which is known only now",
             clock_text(began),
             clock_text(ended),
         );
         let group = &mut self.groups[g];
         group.outage = Some((began, ended));
         group.standing.began_no_earlier(ended);
+        if self.late_told.len() < EVENTS_MAX {
+            let event = self.late_event(g, agent, text.clone(), (began, ended));
+            self.late_told.push(event);
+        }
         self.push_target_event(now, EventKind::Late, text, g);
     }
 
@@ -441,14 +435,20 @@ impl Board {
         let agent = &self.cells[group.cells.start].agent;
         let agent = (group.cells.len() == 1).then(|| agent.clone());
         let text = match group.quiet {
-            Some(quiet) => format!("{text} ({})", quiet.as_str()),
+            Some(cause) => format!("{text} ({})", cause.as_str()),
             None => text,
         };
         self.push_event(now, kind, text, Some(self.targets[g].clone()), agent);
     }
 
     /// What to tell of a target's news: the kind, and a line.
-    fn story(&self, g: usize, rows: &[State], state: State, news: News) -> (EventKind, String) {
+    pub(super) fn story(
+        &self,
+        g: usize,
+        rows: &[State],
+        state: State,
+        news: News,
+    ) -> (EventKind, String) {
         let target = &self.targets[g];
         let cells = self.groups[g].cells.clone();
         let flap = matches!(news, News::Flapping | News::Steady);
@@ -462,7 +462,7 @@ impl Board {
             .filter(agree)
             .map(|i| &self.cells[i])
             .collect();
-        let names: Vec<&str> = agree.iter().map(|cell| cell.agent.as_str()).collect();
+        let names: Vec<String> = agree.iter().map(|cell| cell.seen_by()).collect();
         let from = seen_from(&names, cells.len());
         let of = |what: &str| format!("{target} {what} {from}");
         let shown = agree
@@ -503,7 +503,7 @@ impl Board {
 }
 
 /// `from attic`, `from attic, cellar (2 of 3)`, `from all 3 agents`.
-fn seen_from(names: &[&str], all: usize) -> String {
+fn seen_from(names: &[String], all: usize) -> String {
     match names {
         [one] if all == 1 => format!("from {one}"),
         names if names.len() == all => format!("from all {all} agents"),

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cell::Cell;
-use super::{Agent, Board, Event, Group, Link, Quiet, State};
+use super::{Agent, Board, Event, Group, Link, State};
 use crate::health::{Known, Progress};
+use crate::manager::quiet::Cause;
 use crate::model::{DownWhen, Name, Wall, Why};
 use crate::quorum::verdict;
 use crate::stats::Outcome;
@@ -16,7 +17,10 @@ use crate::units::HostPort;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
     pub target: Name,
+    /// What is probed: where each address of a target has a row, that address.
     pub address: HostPort,
+    /// The target's address as the fleet has it.
+    pub of: HostPort,
     pub agent: Name,
     pub interval: Duration,
     /// What it has to say on the target.
@@ -47,7 +51,7 @@ pub struct Row {
     /// What was told of the target.
     pub told: Option<Known>,
     /// Why nobody is to be alerted of the target.
-    pub quiet: Option<Quiet>,
+    pub quiet: Option<Cause>,
 }
 
 /// An agent and its link.
@@ -104,7 +108,7 @@ pub struct TargetRow<'a> {
     pub why: Option<Why>,
     pub text: &'a str,
     pub flapping: bool,
-    pub quiet: Option<Quiet>,
+    pub quiet: Option<Cause>,
     pub agents: Vec<&'a Row>,
 }
 
@@ -112,7 +116,7 @@ impl Widest {
     pub(super) fn of(cells: &[Cell]) -> Widest {
         cells.iter().fold(Widest::default(), |w, cell| Widest {
             target: w.target.max(cell.target.name.as_str().len()),
-            address: w.address.max(cell.target.address.to_string().len()),
+            address: w.address.max(cell.address().to_string().len()),
             agent: w.agent.max(cell.agent.as_str().len()),
         })
     }
@@ -177,7 +181,8 @@ fn row(cell: &Cell, group: Option<&Group>, state: State, now: Wall) -> Row {
     let hour = cell.hour(now);
     Row {
         target: cell.target.name.clone(),
-        address: cell.target.address.clone(),
+        address: cell.address(),
+        of: cell.target.address.clone(),
         agent: cell.agent.clone(),
         interval: cell.target.interval,
         state,
@@ -226,7 +231,7 @@ fn target_row<'a>(rows: &[&'a Row]) -> TargetRow<'a> {
     let cause = last.filter(|_| !matches!(state, State::Up | State::Slow));
     TargetRow {
         name: &rows[0].target,
-        address: &rows[0].address,
+        address: &rows[0].of,
         state,
         since: told.map_or_else(|| agree.filter_map(|r| r.since).max(), |t| Some(t.since)),
         last_us: last.and_then(|r| r.us),

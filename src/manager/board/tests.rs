@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::*;
-use crate::health::{Progress, Verdict};
+use crate::health::{Known, Progress, Verdict};
 use crate::manager::state::{Announced, Verdicts};
-use crate::model::{Failure, Rules, Sample, Target, Why};
+use crate::model::{Failure, Rules, Sample, Target, Watched, Why};
 
 const REFUSED: &str = "connect to 10.0.0.7:443: refused";
 const E1: Epoch = Epoch(1);
@@ -31,6 +31,7 @@ fn target(name_text: &str, address: &str) -> Watched {
         want: Default::default(),
         script: Default::default(),
         recheck: Default::default(),
+        each_address: false,
     };
     let rules = Rules {
         slow: Some(Duration::from_millis(200)),
@@ -58,6 +59,7 @@ fn result(seq: u64, second: u64, target: &str, ok: bool) -> Record {
             dns_stale: false,
             phases: Default::default(),
             retransmit: false,
+            each: None,
         }),
     }
 }
@@ -65,11 +67,20 @@ fn result(seq: u64, second: u64, target: &str, ok: bool) -> Record {
 fn entry(target: &str, ok: bool, second: u64, since: u64) -> TargetNow {
     TargetNow {
         target: name(target),
+        each: None,
         ok,
         at: at(second),
         us: 5_000,
         since: at(since),
         failure: (!ok).then(|| (Why::Refused, REFUSED.to_string())),
+    }
+}
+
+fn announced(target: &str, known: Known) -> Announced {
+    Announced {
+        target: name(target),
+        each: None,
+        known,
     }
 }
 
@@ -271,16 +282,13 @@ fn catching_up_corrects_since_when_the_state_holds() {
 fn announced_states_survive_a_restart() {
     let mut b = board();
     b.play(10, "xxx");
-    let kept: Vec<_> = b
-        .known()
-        .map(|(a, t, told)| (a.clone(), t.clone(), told))
-        .collect();
-    let told = Known {
+    let kept = b.known(&name("attic"));
+    let known = Known {
         verdict: Verdict::Down,
         since: at(10),
         flapping: false,
     };
-    assert_eq!(kept, [(name("attic"), name("web"), told)]);
+    assert_eq!(kept, [announced("web", known)]);
     // Whether it answers, since when, and what follows.
     for (ok, since, state, events) in [
         (false, 310, State::Down, vec![]),
@@ -289,17 +297,11 @@ fn announced_states_survive_a_restart() {
     ] {
         let mut b = Board::new();
         b.set_fleet(&[(name("attic"), vec![target("web", "10.0.0.7:443")])]);
-        for (agent, target, told) in &kept {
-            b.restore(agent, target, *told);
-            let targets = vec![Announced {
-                target: target.clone(),
-                known: *told,
-            }];
-            b.restore_told(&Verdicts {
-                targets,
-                ..Verdicts::default()
-            });
-        }
+        b.restore(&name("attic"), &kept[0], at(300));
+        b.restore_told(&Verdicts {
+            targets: kept.clone(),
+            ..Verdicts::default()
+        });
         let row = b.one(300);
         assert_eq!((row.state, row.since), (State::Stale, None));
         b.take_now(
@@ -460,7 +462,7 @@ fn rows_are_listed_worst_first_and_in_pages() {
         since: at(1),
         flapping: false,
     };
-    b.restore(&name("attic"), &name("b"), told);
+    b.restore(&name("attic"), &announced("b", told), at(1));
     b.now_begin(&name("attic"), E1, 0);
     let results = "adedede".chars().map(String::from);
     for (seq, target) in (1..).zip(results) {
@@ -628,7 +630,7 @@ fn a_result_that_was_only_replayed_is_still_new() {
         since: at(0),
         flapping: false,
     };
-    b.restore(&name("attic"), &name("web"), told);
+    b.restore(&name("attic"), &announced("web", told), at(1));
     b.play(10, "+xxx");
     assert_eq!(b.texts(), [""; 0]);
     let entries = [entry("web", false, 40, 20)];
@@ -647,7 +649,7 @@ fn only_what_was_put_back_is_confirmed() {
         since: at(0),
         flapping: false,
     };
-    b.restore(&name("attic"), &name("known"), told);
+    b.restore(&name("attic"), &announced("known", told), at(1));
     b.play(10, "+");
     b.confirm(&name("attic"), at(20));
     b.confirm(&name("nobody"), at(20));

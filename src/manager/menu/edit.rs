@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::ask::{Answer, BACK, Choice, Reply, Stop, Talk};
-use super::{Running, entry, links, path, replacing, save, summary, tables, take};
+use super::{Running, entry, links, path, replacing, save, silence, summary, tables, take};
 use crate::clock;
 use crate::config::{Fleet, FleetAgent, FleetTarget};
 use crate::manager::board::AgentRow;
@@ -27,11 +27,12 @@ enum Do {
     Defaults,
     Save,
     Reload,
+    Silence,
     Back,
     Show,
 }
 
-const EDIT: [Choice<Do>; 10] = [
+const EDIT: [Choice<Do>; 11] = [
     ("1", "add target", Do::AddTarget),
     ("2", "change target", Do::ChangeTarget),
     ("3", "remove target", Do::RemoveTarget),
@@ -41,6 +42,7 @@ const EDIT: [Choice<Do>; 10] = [
     ("7", "defaults", Do::Defaults),
     ("8", "save", Do::Save),
     ("9", "reload from disk", Do::Reload),
+    ("s", "silence targets", Do::Silence),
     ("0", "back", Do::Back),
 ];
 
@@ -73,6 +75,7 @@ pub(super) fn menu(manager: &dyn Running, talk: &mut Talk<'_>) -> Answer<()> {
             Do::Defaults => defaults(manager, talk),
             Do::Save => save(manager, talk),
             Do::Reload => reload(manager, talk),
+            Do::Silence => silence::menu(manager, talk),
             Do::Show => show(manager, talk),
             Do::Back => return Ok(()),
         };

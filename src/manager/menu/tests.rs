@@ -10,6 +10,7 @@ use super::*;
 use crate::config::{KeyRule, parse_fleet};
 use crate::error::Context;
 use crate::manager::board::Link;
+use crate::manager::quiet::QuietLog;
 use crate::model::{Name, Wall};
 
 #[derive(Default)]
@@ -19,6 +20,7 @@ struct State {
     unsaved: bool,
     notices: Vec<String>,
     revision: u64,
+    quiet: QuietLog,
 }
 
 /// A manager whose agents answer at once: `attic` is away and `cellar` refuses, whatever
@@ -59,6 +61,9 @@ impl Fake {
         state.fleet = Arc::new(fleet);
     }
 }
+
+/// 2026-11-25 02:00 UTC, at all times.
+const NOW: Wall = Wall(1_795_572_000_000);
 
 impl Running for Fake {
     fn fleet(&self) -> Arc<Fleet> {
@@ -108,6 +113,27 @@ impl Running for Fake {
         let mut state = self.state.lock().unwrap();
         (state.path, state.unsaved) = (Some(path.to_path_buf()), false);
         Ok(())
+    }
+
+    fn silences(&self) -> Vec<Entry> {
+        let state = self.state.lock().unwrap();
+        state.quiet.open(NOW).cloned().collect()
+    }
+
+    fn silence(&self, targets: Vec<Pattern>, lasting: Duration, note: &str) -> Result<String> {
+        let mut state = self.state.lock().unwrap();
+        let (fleet, until) = (state.fleet.clone(), quiet::end(NOW, lasting));
+        let news = quiet::silence(&mut state.quiet, &fleet, targets, until, note, NOW);
+        Ok(quiet::told(&news?))
+    }
+
+    fn unsilence(&self, which: &Which) -> Result<String> {
+        let mut state = self.state.lock().unwrap();
+        Ok(quiet::told(&quiet::unsilence(
+            &mut state.quiet,
+            which,
+            NOW,
+        )?))
     }
 
     fn notices(&self) -> Vec<String> {

@@ -225,12 +225,14 @@ pub(in crate::manager) mod made {
             dns_stale: false,
             phases: Default::default(),
             retransmit: false,
+            each: None,
         })
     }
 
     pub fn began(target: &str, interval: Duration) -> Body {
         Body::Began {
             target: name(target),
+            each: None,
             address: "127.0.0.1:9000".parse().unwrap(),
             interval,
         }
@@ -239,6 +241,7 @@ pub(in crate::manager) mod made {
     pub fn ended(target: &str) -> Body {
         Body::Ended {
             target: name(target),
+            each: None,
         }
     }
 

@@ -1,13 +1,17 @@
 //! What one agent's records say about each target it probes, within a window.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::Numbers;
-use crate::config::INTERVAL_DEFAULT;
-use crate::model::{Name, Target, Wall};
+use super::course::{Change, Course};
+use super::left_out::{ByTarget, LeftOut};
+use super::outages::Outages;
+use crate::config::{Fleet, INTERVAL_DEFAULT};
+use crate::model::{DownWhen, Name, Rules, Wall, Watched};
 use crate::record::Body;
-use crate::stats::{Availability, Histogram};
+use crate::stats::{Availability, Histogram, Spans};
 
 /// The time reported on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,13 +20,53 @@ pub struct Window {
     pub until: Wall,
 }
 
+/// What holds for each target, whichever agent tells of it.
+#[derive(Debug)]
+pub struct Terms {
+    pub window: Window,
+    rules: HashMap<Name, Rules>,
+    left_out: ByTarget,
+}
+
+impl Terms {
+    /// By the rules of `fleet`, else by those that hold where nothing is said.
+    pub fn new(window: Window, fleet: Option<&Fleet>, left_out: &[LeftOut]) -> Terms {
+        let of = |fleet: &Fleet| {
+            let rules = fleet.targets.iter();
+            let rules = rules.map(|target| (target.name.clone(), fleet.rules_of(target)));
+            rules.collect()
+        };
+        let rules = fleet.map(of).unwrap_or_default();
+        Terms {
+            window,
+            rules,
+            left_out: ByTarget::new(left_out),
+        }
+    }
+
+    fn rules(&self, target: &Name) -> Rules {
+        self.rules.get(target).copied().unwrap_or_default()
+    }
+
+    /// The outages of a target, out of the courses that its agents saw.
+    pub fn outages(&mut self, target: &Name, courses: &[&[Change]]) -> Outages {
+        let left_out = self.left_out.of(target);
+        let rule = self.rules(target).down_when;
+        Outages::of(self.window, &left_out, rule, courses)
+    }
+}
+
 /// The streams of one agent, by target.
 #[derive(Debug)]
 pub struct Streams {
-    window: Window,
-    /// What the fleet wants probed from here; `None` when every target seen is wanted.
+    /// What the fleet wants probed from here, and how often; `None` when every target seen
+    /// is wanted.
     wanted: Option<HashMap<Name, Duration>>,
-    streams: HashMap<Name, Stream>,
+    /// How far back results matter.
+    lookback: Duration,
+    /// Where in `streams` a target's is.
+    places: HashMap<Name, usize>,
+    streams: Vec<Stream>,
     /// The agent has started and tells which targets it takes up again.
     resuming: bool,
 }
@@ -31,7 +75,9 @@ pub struct Streams {
 struct Stream {
     availability: Availability,
     latencies: Histogram,
+    course: Course,
     interval: Duration,
+    left_out: Rc<Spans>,
     /// Since when it is to be measured; `None` when it has ended.
     asked_from: Option<Wall>,
     /// What was asked for before that.
@@ -39,111 +85,143 @@ struct Stream {
     last: Wall,
 }
 
+/// What a stream came to.
+pub struct Seen {
+    pub numbers: Numbers,
+    pub course: Vec<Change>,
+}
+
 impl Streams {
     /// No records yet. With `targets`, those are what is wanted from this agent, else
     /// everything that it tells of.
-    pub fn new(window: Window, targets: Option<Vec<Target>>) -> Streams {
-        let by_name = |targets: Vec<Target>| {
-            let pairs = targets.into_iter().map(|t| (t.name, t.interval));
+    pub fn new(targets: Option<Vec<Watched>>) -> Streams {
+        let watched = targets.iter().flatten();
+        let lookback = watched.map(|w| lookback(w.target.interval, &w.rules)).max();
+        let by_name = |targets: Vec<Watched>| {
+            let pairs = targets
+                .into_iter()
+                .map(|w| (w.target.name, w.target.interval));
             pairs.collect()
         };
         Streams {
-            window,
+            lookback: lookback.unwrap_or(lookback_usual()),
             wanted: targets.map(by_name),
-            streams: HashMap::new(),
+            places: HashMap::new(),
+            streams: Vec::new(),
             resuming: false,
         }
     }
 
-    /// The longest interval wanted, in milliseconds.
-    pub fn longest_ms(&self) -> u64 {
-        let intervals = self.wanted.iter().flat_map(HashMap::values);
-        let longest = intervals.max().unwrap_or(&INTERVAL_DEFAULT);
-        u64::try_from(longest.as_millis()).unwrap_or(u64::MAX)
+    /// How far before the window results still say what was so at its beginning.
+    pub fn lookback_ms(&self) -> u64 {
+        u64::try_from(self.lookback.as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Takes the next record, written `at` by our clock.
-    pub fn record(&mut self, at: Wall, body: &Body) {
-        let window = self.window;
+    pub fn record(&mut self, terms: &mut Terms, at: Wall, body: &Body) {
+        let since = terms.window.since;
         match body {
             Body::Result(sample) => {
                 self.resuming = false;
-                self.stream(&sample.target, window.since).result(
-                    window,
-                    at,
-                    sample.ok().then_some(sample.us),
-                );
+                let us = sample.ok().then_some(sample.us);
+                self.stream(terms, &sample.target, since).result(at, us);
             }
             Body::Began {
                 target, interval, ..
             } => {
                 // One that a restarted agent takes up again was to be measured all along.
-                let from = if self.resuming { window.since } else { at };
-                self.stream(target, from).began(at, *interval);
+                let from = if self.resuming { since } else { at };
+                self.stream(terms, target, from).began(at, *interval);
             }
-            Body::Ended { target } => self.stream(target, window.since).ended(window, at),
+            Body::Ended { target, .. } => {
+                let window = terms.window;
+                self.stream(terms, target, since).ended(window, at);
+            }
             Body::Start { alive, .. } => {
                 self.resuming = alive.is_some();
-                let streams = self.streams.values_mut();
-                streams.for_each(|s| s.availability.ended(at));
+                self.streams.iter_mut().for_each(|s| s.pause(at));
             }
             _ => {}
         }
     }
 
     /// The target's stream; a new one is asked for from `from` on.
-    fn stream(&mut self, target: &Name, from: Wall) -> &mut Stream {
-        if !self.streams.contains_key(target) {
-            let wanted = self.wanted.as_ref();
-            let interval = wanted.and_then(|wanted| wanted.get(target)).copied();
-            let stream = Stream::new(self.window, interval.unwrap_or(INTERVAL_DEFAULT), from);
-            self.streams.insert(target.clone(), stream);
-        }
-        self.streams.get_mut(target).expect("just put there")
+    fn stream(&mut self, terms: &mut Terms, target: &Name, from: Wall) -> &mut Stream {
+        let place = match self.places.get(target) {
+            Some(place) => *place,
+            None => {
+                let wanted = self.wanted.as_ref();
+                let interval = wanted.and_then(|wanted| wanted.get(target)).copied();
+                let interval = interval.unwrap_or(INTERVAL_DEFAULT);
+                self.streams
+                    .push(Stream::new(terms, target, interval, from));
+                let place = self.places.len();
+                self.places.insert(target.clone(), place);
+                place
+            }
+        };
+        &mut self.streams[place]
     }
 
     /// What each target's stream came to; one that is wanted and of which nothing was
     /// heard was not measured at all.
-    pub fn finish(mut self) -> impl Iterator<Item = (Name, Numbers)> {
+    pub fn finish(mut self, terms: &mut Terms) -> Vec<(Name, Seen)> {
         let names = self.wanted.iter().flat_map(HashMap::keys);
         for target in names.cloned().collect::<Vec<_>>() {
-            self.stream(&target, self.window.since);
+            self.stream(terms, &target, terms.window.since);
         }
-        let (window, wanted) = (self.window, self.wanted);
-        let is_wanted = move |target: &Name| wanted.as_ref().is_none_or(|w| w.contains_key(target));
-        self.streams.into_iter().map(move |(target, stream)| {
-            let end = match is_wanted(&target) {
-                true => window.until,
-                // The fleet wants it no more, which this agent has not told us yet.
-                false => stream.last_stands_until(),
-            };
-            (target, stream.finish(window, end))
-        })
+        let mut names: Vec<(Name, usize)> = self.places.into_iter().collect();
+        names.sort_unstable_by_key(|(_, place)| *place);
+        let wanted = self.wanted;
+        let finish = |((target, _), stream): ((Name, usize), Stream)| {
+            let wanted = wanted.as_ref().is_none_or(|w| w.contains_key(&target));
+            // Else the fleet wants it no more, which this agent has not told us yet.
+            let end = (!wanted).then(|| stream.last_stands_until());
+            let seen = stream.finish(terms.window, end);
+            (target, seen)
+        };
+        names.into_iter().zip(self.streams).map(finish).collect()
     }
 }
 
+/// So many results decide a state, and the one before may stand for when they began.
+fn lookback(interval: Duration, rules: &Rules) -> Duration {
+    let results = rules.down_after.within().max(rules.up_after);
+    interval.saturating_mul(results + 1)
+}
+
+fn lookback_usual() -> Duration {
+    lookback(INTERVAL_DEFAULT, &Rules::default())
+}
+
 impl Stream {
-    fn new(window: Window, interval: Duration, from: Wall) -> Stream {
+    fn new(terms: &mut Terms, target: &Name, interval: Duration, from: Wall) -> Stream {
+        let window = terms.window;
+        let left_out = terms.left_out.of(target);
         Stream {
-            availability: Availability::new(window.since, window.until, interval),
+            availability: Availability::new(window.since, window.until, left_out.clone(), interval),
             latencies: Histogram::default(),
+            course: Course::new(window, terms.rules(target)),
             interval,
+            left_out,
             asked_from: Some(from),
             asked_ms: 0,
             last: from,
         }
     }
 
-    fn result(&mut self, window: Window, at: Wall, us: Option<u64>) {
-        self.availability.result(at, us.is_some());
+    fn result(&mut self, at: Wall, us: Option<u64>) {
+        let counted = self.availability.result(at, us.is_some());
+        self.course.result(self.interval, at, us);
         self.last = at;
         self.asked_from.get_or_insert(at);
-        if let Some(us) = us.filter(|_| at >= window.since && at < window.until) {
+        if let Some(us) = us.filter(|_| counted) {
             self.latencies.add(us);
         }
     }
 
     fn began(&mut self, at: Wall, interval: Duration) {
+        self.course.pause(self.interval, at);
         self.availability.began(at, interval);
         self.interval = interval;
         self.last = self.last.max(at);
@@ -151,15 +229,22 @@ impl Stream {
     }
 
     fn ended(&mut self, window: Window, at: Wall) {
-        self.availability.ended(at);
+        self.pause(at);
         self.close(window, at);
+    }
+
+    /// No results follow for now.
+    fn pause(&mut self, at: Wall) {
+        self.course.pause(self.interval, at);
+        self.availability.ended(at);
     }
 
     /// Asks for nothing from `end` on.
     fn close(&mut self, window: Window, end: Wall) {
         if let Some(from) = self.asked_from.take() {
             let (from, end) = (from.max(window.since), end.min(window.until));
-            self.asked_ms += end.0.saturating_sub(from.0);
+            let left_out_ms = self.left_out.overlap_ms(from, end);
+            self.asked_ms += end.0.saturating_sub(from.0) - left_out_ms;
         }
     }
 
@@ -168,13 +253,23 @@ impl Stream {
         Wall(self.last.0.saturating_add(interval_ms))
     }
 
-    fn finish(mut self, window: Window, end: Wall) -> Numbers {
-        self.close(window, end);
+    /// With `end`, nothing was to be measured from there on.
+    fn finish(mut self, window: Window, end: Option<Wall>) -> Seen {
+        match end {
+            Some(end) => self.course.pause(self.interval, end),
+            None => self.course.until(self.interval, window.until),
+        }
+        self.close(window, end.unwrap_or(window.until));
         let mut measured = self.availability.finish();
         measured.asked_ms = self.asked_ms;
-        Numbers {
+        let course = self.course.changes();
+        // One agent's course is the verdict on it.
+        let outages = Outages::of(window, &self.left_out, DownWhen::Any, &[&course]);
+        let numbers = Numbers {
             measured,
             latencies: self.latencies,
-        }
+            outages,
+        };
+        Seen { numbers, course }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::line::{Line, Style};
 use super::table::age;
-use crate::manager::board::{AgentRow, Event, EventKind, Link, Snapshot};
+use crate::manager::board::{AgentRow, Event, EventKind, Snapshot};
 use crate::model::Wall;
 use crate::term::Colour;
 use crate::units::{clock_text, count_text, latency_text};
@@ -69,7 +69,7 @@ fn note(agent: &AgentRow, now: Wall) -> Option<(Weight, String)> {
     let Some(link) = &agent.link else {
         return Some((Weight::Busy, format!("{name} connecting")));
     };
-    let (weight, parts) = matter(link);
+    let (weight, parts) = matter(agent);
     let parts = parts.join(", ");
     if link.connected {
         return (!parts.is_empty()).then(|| (weight, format!("{name} {parts}")));
@@ -85,13 +85,20 @@ fn note(agent: &AgentRow, now: Wall) -> Option<(Weight, String)> {
 }
 
 /// What is the matter beside being away, shortest first.
-pub(super) fn matters(link: &Link) -> Vec<String> {
-    matter(link).1
+pub(super) fn matters(agent: &AgentRow) -> Vec<String> {
+    matter(agent).1
 }
 
-fn matter(link: &Link) -> (Weight, Vec<String>) {
+fn matter(agent: &AgentRow) -> (Weight, Vec<String>) {
     let mut parts = Vec::new();
     let mut weight = Weight::Busy;
+    let Some(link) = &agent.link else {
+        return (weight, parts);
+    };
+    if agent.cut_off.is_some() {
+        parts.push("cut off from its anchors".to_string());
+        weight = Weight::Trouble;
+    }
     if link.to_fetch > 0 {
         parts.push(format!("{} to fetch", count_text(link.to_fetch)));
     }

@@ -4,10 +4,11 @@ use std::fmt::Write;
 
 use super::notes::matters;
 use super::table::age;
+use crate::manager::alerts::receiver::{Outcome, Receiver};
 use crate::manager::board::{AgentRow, Row, Snapshot, State, TargetRow};
 use crate::model::Wall;
 use crate::text;
-use crate::units::latency_text;
+use crate::units::{count_text, latency_text};
 
 /// Longest revision shown.
 const REVISION_LEN_MAX: usize = 24;
@@ -36,6 +37,11 @@ fn target(t: &TargetRow<'_>, now: Wall) -> [String; 7] {
         (State::Down, "", Some(why)) => why.as_str().to_string(),
         (State::Down, text, Some(_)) => text.to_string(),
         _ => doubts(t),
+    };
+    let why = match t.quiet {
+        Some(cause) if why.is_empty() => format!("({})", cause.as_str()),
+        Some(cause) => format!("({}) {why}", cause.as_str()),
+        None => why,
     };
     [
         t.name.to_string(),
@@ -77,7 +83,7 @@ fn agent(a: &AgentRow, now: Wall) -> [String; 6] {
         let name = a.name.to_string();
         return [name, none(), none(), none(), none(), String::new()];
     };
-    let mut note = matters(link);
+    let mut note = matters(a);
     if !link.connected && !link.text.is_empty() {
         note.push(link.text.clone());
     }
@@ -97,6 +103,34 @@ fn agent(a: &AgentRow, now: Wall) -> [String; 6] {
 
 fn none() -> String {
     "-".to_string()
+}
+
+/// A table of the receivers of alerts; nothing where there are none.
+pub fn receivers_table(receivers: &[Receiver], now: Wall) -> String {
+    if receivers.is_empty() {
+        return String::new();
+    }
+    let titles = ["ALERT", "QUEUED", "DELIVERED", "DROPPED", "LAST", "NOTE"];
+    let rows = receivers.iter().map(|r| receiver(r, now)).collect();
+    format!("\n{}", table(titles, rows))
+}
+
+fn receiver(receiver: &Receiver, now: Wall) -> [String; 6] {
+    let (delivered, dropped) = receiver.counts();
+    let last = receiver.log().last();
+    let note = last.map(|last| match &last.outcome {
+        Outcome::Delivered => last.subject.clone(),
+        Outcome::Failed(why) => format!("{}: tried {} times: {why}", last.subject, last.tries),
+        Outcome::Dropped(why) => format!("{}: given up: {why}", last.subject),
+    });
+    [
+        receiver.rule().name.to_string(),
+        count_text(receiver.queued() as u64),
+        count_text(delivered),
+        count_text(dropped),
+        last.map_or_else(none, |last| format!("{} ago", age(last.at, now))),
+        note.unwrap_or_default(),
+    ]
 }
 
 /// Columns two spaces apart, each as wide as its widest cell; no space at the end of a line.

@@ -37,6 +37,7 @@ fn target(name_text: &str, address: &str) -> Target {
         want: Default::default(),
         script: Default::default(),
         recheck: Default::default(),
+        each_address: false,
     }
 }
 
@@ -74,6 +75,7 @@ fn sample(target: &Target, at: Wall, us: u64, ok: bool) -> Sample {
         dns_stale: false,
         phases: Default::default(),
         retransmit: false,
+        each: None,
     }
 }
 
@@ -221,6 +223,7 @@ fn long_names() -> Board {
     start(&mut board, &[agent.as_str()]);
     let entries = [TargetNow {
         target: name(long),
+        each: None,
         ok: false,
         at: ago(3),
         us: 1_234,
@@ -243,6 +246,7 @@ fn many() -> Board {
     start(&mut board, &["local"]);
     let entries = targets.iter().enumerate().map(|(i, t)| TargetNow {
         target: t.name.clone(),
+        each: None,
         ok: i % 17 != 3,
         at: ago(2),
         us: 400 + 37 * i as u64,

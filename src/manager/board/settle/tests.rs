@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::manager::board::{Link, Row};
+use crate::manager::quiet::Cause;
 use crate::model::{DownWhen, Epoch, Failure, Rules, Sample, Target, Watched, Why};
 use crate::record::{Body, Record};
 
@@ -26,6 +27,7 @@ fn watched(target: &str, down_when: DownWhen) -> Watched {
             want: Default::default(),
             script: Default::default(),
             recheck: Default::default(),
+            each_address: false,
         },
         rules: Rules {
             down_when,
@@ -38,7 +40,7 @@ fn watched(target: &str, down_when: DownWhen) -> Watched {
 struct Play {
     board: Board,
     seq: u64,
-    quiet: Option<Quiet>,
+    quiet: Option<Cause>,
 }
 
 impl Play {
@@ -157,6 +159,7 @@ fn record(seq: u64, second: u64, target: &str, ok: bool) -> Record {
             dns_stale: false,
             phases: Default::default(),
             retransmit: false,
+            each: None,
         }),
     }
 }
@@ -479,8 +482,8 @@ fn what_is_quiet_is_told_as_that() {
     let mut play = Play::new(&["a"], &["web"], MAJORITY);
     play.rows(10, "a", "+");
     for (quiet, word) in [
-        (Quiet::Maintenance, "maintenance"),
-        (Quiet::Silenced, "silenced"),
+        (Cause::Maintenance, "maintenance"),
+        (Cause::Silence, "silence"),
     ] {
         play.quiet = Some(quiet);
         play.rows(20, "a", "x x x + +");
@@ -502,7 +505,7 @@ fn an_outage_known_only_afterwards_is_told_late_and_once() {
         (Some(40), false, None, vec![late]),
         (Some(0), false, None, vec![]),
         (None, true, None, vec![]),
-        (None, false, Some(Quiet::Silenced), vec![]),
+        (None, false, Some(Cause::Silence), vec![]),
     ] {
         let agents: &[&str] = if other.is_some() { &["a", "b"] } else { &["a"] };
         let mut play = Play::new(agents, &["web"], MAJORITY);

@@ -1,0 +1,232 @@
+//! The receivers of a running manager: each with a thread that delivers, and a file.
+//!
+//! Always: a message is on disk before it goes out, so a restart in between delivers it
+//! twice at most and never not at all. A slow receiver keeps nobody waiting: whoever
+//! observes takes a lock that no delivery and no write to disk holds.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use super::deliver::deliver;
+use super::receiver::{Facts, Receiver};
+use crate::alert::{AlertEvent, AlertRule, Subject};
+use crate::bell::Bell;
+use crate::clock;
+use crate::error::{Context, Error, Result};
+use crate::files;
+use crate::json;
+use crate::manager::board::{Board, Condition, Fact};
+use crate::manager::core::Core;
+use crate::model::{Name, Wall};
+
+/// Largest file of a receiver, in bytes.
+const FILE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Longest rest of a thread that has nothing to deliver.
+const REST: Duration = Duration::from_secs(60);
+const STACK_BYTES: usize = 256 * 1024;
+
+/// The file of one receiver.
+pub fn path(data: &Path, name: &Name) -> PathBuf {
+    data.join("alerts").join(format!("{name}.json"))
+}
+
+/// Reads what is kept of a receiver; one that was told nothing when there is no file.
+pub fn load(data: &Path, rule: &AlertRule) -> Result<Receiver> {
+    let path = path(data, &rule.name);
+    if files::stamp(&path).is_none() {
+        return Ok(Receiver::new(rule.clone()));
+    }
+    let bytes = files::read_bounded(&path, FILE_BYTES_MAX)?;
+    let doing = || format!("read {}", path.display());
+    let value = json::parse(&bytes).context(doing)?;
+    let receiver = Receiver::parse(rule.clone(), &value);
+    receiver.ok_or_else(|| Error::new(format!("{}: not a receiver's state", doing())))
+}
+
+/// One receiver and what its thread needs.
+#[derive(Debug)]
+struct Post {
+    path: PathBuf,
+    receiver: Mutex<Receiver>,
+    /// Held while the file is written, so that the latest text is the last one.
+    saving: Mutex<()>,
+    bell: Bell,
+    stopped: AtomicBool,
+}
+
+/// See the module text.
+#[derive(Debug, Default)]
+pub struct Posts {
+    posts: Mutex<BTreeMap<Name, Arc<Post>>>,
+}
+
+impl Posts {
+    /// Makes these the receivers: those that stay keep what they were told and what waits.
+    /// Gives back what is to be told of those that went, or that have to begin anew.
+    pub fn set_rules(&self, core: &Arc<Core>, rules: &[AlertRule]) -> Result<Vec<String>> {
+        let mut notices = Vec::new();
+        let mut posts = self.posts.lock().expect("posts");
+        posts.retain(|name, post| {
+            let stays = rules.iter().any(|rule| rule.name == *name);
+            if !stays {
+                notices.extend(post.remove(name));
+            }
+            stays
+        });
+        for rule in rules {
+            if let Some(post) = posts.get(&rule.name) {
+                post.receiver().set_rule(rule.clone());
+                post.bell.ring();
+                continue;
+            }
+            let receiver = load(core.data(), rule).unwrap_or_else(|error| {
+                notices.push(format!("alert {}: {error}; it begins anew", rule.name));
+                Receiver::new(rule.clone())
+            });
+            posts.insert(rule.name.clone(), Post::start(core, receiver)?);
+        }
+        Ok(notices)
+    }
+
+    /// Has every receiver compare what is so with what it was told, and hears of outages
+    /// that were over before they were known.
+    pub fn observe(&self, core: &Core, board: &Board, late: &[AlertEvent], now: Wall) -> Changed {
+        let manager = core.name();
+        let facts = OnBoard { board, now };
+        let posts = self.posts.lock().expect("posts");
+        let changed = posts.values().filter(|post| {
+            let mut receiver = post.receiver();
+            let mut changed = receiver.observe(&facts, manager, now, fresh_id);
+            for event in late {
+                changed |= receiver.late(event.clone(), manager, now, fresh_id());
+            }
+            changed
+        });
+        Changed(changed.cloned().collect())
+    }
+}
+
+/// Receivers whose changes are to be kept.
+#[derive(Debug)]
+#[must_use]
+pub struct Changed(Vec<Arc<Post>>);
+
+impl Changed {
+    /// Writes them to disk and lets their messages go.
+    pub fn save(self, core: &Core) {
+        self.0.iter().for_each(|post| post.save(core));
+    }
+}
+
+fn fresh_id() -> String {
+    format!("{:016x}", clock::random())
+}
+
+impl Post {
+    fn start(core: &Arc<Core>, receiver: Receiver) -> Result<Arc<Post>> {
+        let name = receiver.rule().name.clone();
+        let post = Arc::new(Post {
+            path: path(core.data(), &name),
+            receiver: Mutex::new(receiver),
+            saving: Mutex::default(),
+            bell: Bell::default(),
+            stopped: AtomicBool::new(false),
+        });
+        let (running, core) = (Arc::clone(&post), Arc::clone(core));
+        std::thread::Builder::new()
+            .name(format!("alert-{name}"))
+            .stack_size(STACK_BYTES)
+            .spawn(move || running.run(&core))
+            .context(|| format!("start the thread of alert {name}"))?;
+        Ok(post)
+    }
+
+    fn receiver(&self) -> MutexGuard<'_, Receiver> {
+        self.receiver.lock().expect("receiver")
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+
+    /// Ends it; nothing of it is kept. What is to be told of that.
+    fn remove(&self, name: &Name) -> Vec<String> {
+        let _saving = self.saving.lock().expect("saving");
+        self.stopped.store(true, Ordering::SeqCst);
+        self.bell.ring();
+        let failed = files::remove(&self.path)
+            .err()
+            .map(|error| error.to_string());
+        let lost = match self.receiver().queued() {
+            0 => None,
+            1 => Some("1 message that was not delivered".to_string()),
+            more => Some(format!("{more} messages that were not delivered")),
+        };
+        let lost = lost.map(|lost| format!("alert {name} was removed with {lost}"));
+        failed.into_iter().chain(lost).collect()
+    }
+
+    fn save(&self, core: &Core) {
+        let _saving = self.saving.lock().expect("saving");
+        if self.is_stopped() {
+            return;
+        }
+        let text = self.receiver().json();
+        if let Err(error) = files::replace(&self.path, text.as_bytes()) {
+            // Told all the same: better twice than never.
+            core.notice(error.to_string());
+        }
+        self.receiver().kept();
+        self.bell.ring();
+    }
+
+    /// Delivers for as long as the fleet names the receiver.
+    fn run(&self, core: &Core) {
+        while !self.is_stopped() {
+            let heard = self.bell.heard();
+            let now = clock::wall();
+            let receiver = self.receiver();
+            let due = receiver.due(now).cloned();
+            let (rule, next_at) = (receiver.rule().clone(), receiver.next_at());
+            drop(receiver);
+            let Some(message) = due else {
+                let rest =
+                    next_at.map_or(REST, |at| Duration::from_millis(at.0.saturating_sub(now.0)));
+                // What is due and not kept yet rings when it is.
+                let rest = if rest.is_zero() { REST } else { rest.min(REST) };
+                self.bell.wait(heard, clock::mono().after(rest));
+                continue;
+            };
+            let result = deliver(core.resolver(), &rule, &message, &core.base());
+            let result = result.map_err(|error| error.to_string());
+            let told = self.receiver().tried(&message.id, result, clock::wall());
+            if let Some(told) = told {
+                core.notice(told);
+            }
+            self.save(core);
+        }
+    }
+}
+
+/// The facts that the board has at one moment.
+struct OnBoard<'b> {
+    board: &'b Board,
+    now: Wall,
+}
+
+impl Facts for OnBoard<'_> {
+    fn fact(&self, subject: &Subject) -> Option<Fact> {
+        self.board.fact(subject, self.now)
+    }
+
+    fn unwell(&self) -> Vec<Subject> {
+        self.board.unwell(self.now)
+    }
+
+    fn event(&self, subject: &Subject, was: (Condition, Wall), is: Fact) -> AlertEvent {
+        self.board.alert_event(subject, was, is, self.now)
+    }
+}

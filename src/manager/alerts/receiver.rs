@@ -1,0 +1,499 @@
+//! One receiver of alerts: what it was told, what waits to be told together, and what
+//! waits to be delivered.
+//!
+//! Pure: facts come in, messages go out, and time is an argument. Messages come from the
+//! difference between what is so and what this receiver was told last, so nothing is told
+//! twice and a restart forgets nothing: all of it but the waiting is kept on disk. Always:
+//! messages go out in order, and each is delivered, or counted as dropped and named.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use crate::alert::{AlertEvent, AlertRule, Message, Occasion, On, Subject};
+use crate::json::{self, Value};
+use crate::manager::board::{Condition, Fact};
+use crate::model::{Name, Wall};
+
+/// Messages that wait; beyond, the oldest is dropped.
+pub const QUEUE_MAX: usize = 1_000;
+/// How long a message is tried.
+pub const TRIED_FOR: Duration = Duration::from_secs(24 * 3600);
+/// The first rest after a failed try; it doubles up to the longest.
+const RETRY_MIN_MS: u64 = 5_000;
+const RETRY_MAX_MS: u64 = 300_000;
+/// Deliveries that are remembered for people.
+pub const LOG_MAX: usize = 20;
+
+/// Where facts come from.
+pub trait Facts {
+    /// How something is; `None` when nobody knows.
+    fn fact(&self, subject: &Subject) -> Option<Fact>;
+    /// All that is known to be other than fine.
+    fn unwell(&self) -> Vec<Subject>;
+    /// The event that tells how something is, and how it was and since when.
+    fn event(&self, subject: &Subject, was: (Condition, Wall), is: Fact) -> AlertEvent;
+}
+
+/// What a receiver was told of something that is not fine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Announced {
+    condition: Condition,
+    since: Wall,
+    /// When it was told last.
+    told: Wall,
+}
+
+/// A message that waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Queued {
+    message: Message,
+    tries: u32,
+    next_at: Wall,
+    /// It is on disk, so that it may go out.
+    kept: bool,
+}
+
+/// How a delivery ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    Delivered,
+    /// So far; the last error.
+    Failed(String),
+    /// It is not tried any more; why.
+    Dropped(String),
+}
+
+/// A delivery, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// When it was tried last.
+    pub at: Wall,
+    pub id: String,
+    /// What it said, in a line.
+    pub subject: String,
+    pub tries: u32,
+    pub outcome: Outcome,
+}
+
+/// See the module text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receiver {
+    rule: AlertRule,
+    announced: BTreeMap<Subject, Announced>,
+    waiting_since: Option<Wall>,
+    queue: VecDeque<Queued>,
+    delivered: u64,
+    dropped: u64,
+    /// The latest last.
+    log: VecDeque<Delivery>,
+}
+
+/// Something that differs from what was told.
+struct Difference {
+    subject: Subject,
+    was: (Condition, Wall),
+    is: Fact,
+    on: On,
+}
+
+impl Receiver {
+    /// A receiver that was told nothing yet.
+    pub fn new(rule: AlertRule) -> Receiver {
+        Receiver {
+            rule,
+            announced: BTreeMap::new(),
+            waiting_since: None,
+            queue: VecDeque::new(),
+            delivered: 0,
+            dropped: 0,
+            log: VecDeque::new(),
+        }
+    }
+
+    /// What it is to be told, and how.
+    pub fn rule(&self) -> &AlertRule {
+        &self.rule
+    }
+
+    /// Changes that; what waits goes out by the new rule.
+    pub fn set_rule(&mut self, rule: AlertRule) {
+        self.rule = rule;
+    }
+
+    /// Messages that wait to be delivered.
+    pub fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Messages delivered, and given up, since there are such counts.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.delivered, self.dropped)
+    }
+
+    /// The latest deliveries, the latest last.
+    pub fn log(&self) -> impl Iterator<Item = &Delivery> {
+        self.log.iter()
+    }
+
+    /// Compares what is so with what was told. Puts what has differed for `group_wait` into
+    /// the queue, and reminders that are due. Whether anything changed that is to be kept.
+    pub fn observe(
+        &mut self,
+        facts: &impl Facts,
+        manager: &Name,
+        now: Wall,
+        mut fresh_id: impl FnMut() -> String,
+    ) -> bool {
+        let differences = self.differences(facts);
+        if differences.is_empty() {
+            self.waiting_since = None;
+            return self.remind(facts, manager, now, fresh_id);
+        }
+        let since = *self.waiting_since.get_or_insert(now);
+        if now.0.saturating_sub(since.0) < millis(self.rule.group_wait) {
+            return self.remind(facts, manager, now, fresh_id);
+        }
+        self.waiting_since = None;
+        let mut events = Vec::new();
+        for Difference {
+            subject,
+            was,
+            is,
+            on,
+        } in differences
+        {
+            if self.rule.on.contains(&on) {
+                events.push((is.condition, facts.event(&subject, was, is)));
+            }
+            match is.condition {
+                Condition::Fine | Condition::Gone => self.announced.remove(&subject),
+                condition => self.announced.insert(
+                    subject,
+                    Announced {
+                        condition,
+                        since: is.since,
+                        told: now,
+                    },
+                ),
+            };
+        }
+        self.send(events, Occasion::News, manager, now, fresh_id());
+        true
+    }
+
+    /// Tells of an outage that was over before it was known, if that was asked for.
+    /// Whether it was.
+    pub fn late(&mut self, event: AlertEvent, manager: &Name, now: Wall, id: String) -> bool {
+        let Subject::Target(name) = &event.subject else {
+            return false;
+        };
+        let wanted = self.rule.late && self.rule.on.contains(&On::Down) && self.covers(name);
+        if wanted {
+            let events = vec![(Condition::Fine, event)];
+            self.send(events, Occasion::Late, manager, now, id);
+        }
+        wanted
+    }
+
+    fn covers(&self, target: &Name) -> bool {
+        let mut targets = self.rule.targets.iter();
+        targets.any(|pattern| pattern.matches(target.as_str()))
+    }
+
+    /// Whether it is told of this at all.
+    fn concerns(&self, subject: &Subject) -> bool {
+        match subject {
+            Subject::Target(name) => self.covers(name),
+            Subject::Agent(_) => self.rule.on.contains(&On::Agent),
+        }
+    }
+
+    fn differences(&self, facts: &impl Facts) -> Vec<Difference> {
+        let unwell = facts.unwell().into_iter();
+        let mut subjects: Vec<Subject> = unwell.filter(|s| self.concerns(s)).collect();
+        subjects.extend(self.announced.keys().cloned());
+        subjects.sort();
+        subjects.dedup();
+        let difference = |subject| self.difference(facts, subject);
+        subjects.into_iter().filter_map(difference).collect()
+    }
+
+    fn difference(&self, facts: &impl Facts, subject: Subject) -> Option<Difference> {
+        let mut is = facts.fact(&subject).filter(|fact| fact.quiet.is_none())?;
+        // Who does not want to hear of something takes it for what is nearest to it.
+        let wants = |on| self.rule.on.contains(&on);
+        match is.condition {
+            _ if !self.concerns(&subject) => is.condition = Condition::Gone,
+            Condition::Slow if !wants(On::Slow) => is.condition = Condition::Fine,
+            Condition::Flapping if !wants(On::Flapping) => return None,
+            _ => {}
+        }
+        let announced = self.announced.get(&subject);
+        let was = announced.map_or((Condition::Fine, is.since), |a| (a.condition, a.since));
+        if is.condition == was.0 || (announced.is_none() && is.condition == Condition::Gone) {
+            return None;
+        }
+        let on = is.condition.on(was.0, &subject);
+        Some(Difference {
+            subject,
+            was,
+            is,
+            on,
+        })
+    }
+
+    /// Tells again what lasts.
+    fn remind(
+        &mut self,
+        facts: &impl Facts,
+        manager: &Name,
+        now: Wall,
+        mut fresh_id: impl FnMut() -> String,
+    ) -> bool {
+        let Some(repeat) = self.rule.repeat.map(millis) else {
+            return false;
+        };
+        let mut events = Vec::new();
+        for (subject, announced) in &mut self.announced {
+            if now.0.saturating_sub(announced.told.0) < repeat {
+                continue;
+            }
+            let fact = facts.fact(subject).filter(|fact| fact.quiet.is_none());
+            let was = (announced.condition, announced.since);
+            let on = announced.condition.on(Condition::Fine, subject);
+            let lasts = fact.filter(|f| f.condition == was.0 && self.rule.on.contains(&on));
+            if let Some(fact) = lasts {
+                announced.told = now;
+                events.push((was.0, facts.event(subject, was, fact)));
+            }
+        }
+        if events.is_empty() {
+            return false;
+        }
+        self.send(events, Occasion::Reminder, manager, now, fresh_id());
+        true
+    }
+
+    /// Queues a message, what matters most first; nothing for no events.
+    fn send(
+        &mut self,
+        mut events: Vec<(Condition, AlertEvent)>,
+        occasion: Occasion,
+        manager: &Name,
+        now: Wall,
+        id: String,
+    ) {
+        if events.is_empty() {
+            return;
+        }
+        events.sort_by_key(|(condition, _)| *condition);
+        if self.queue.len() == QUEUE_MAX {
+            let why = format!("more than {QUEUE_MAX} messages waited");
+            self.drop_first(why, now);
+        }
+        self.queue.push_back(Queued {
+            message: Message {
+                id,
+                at: now,
+                alert: self.rule.name.clone(),
+                manager: manager.clone(),
+                occasion,
+                events: events.into_iter().map(|(_, event)| event).collect(),
+            },
+            tries: 0,
+            next_at: now,
+            kept: false,
+        });
+    }
+
+    /// All that is queued now is on disk, or could not be put there.
+    pub fn kept(&mut self) {
+        self.queue.iter_mut().for_each(|queued| queued.kept = true);
+    }
+
+    /// The message to deliver now.
+    pub fn due(&self, now: Wall) -> Option<&Message> {
+        let first = self.queue.front()?;
+        (first.kept && first.next_at <= now).then_some(&first.message)
+    }
+
+    /// When there is something to deliver, if nothing else happens.
+    pub fn next_at(&self) -> Option<Wall> {
+        self.queue.front().map(|first| first.next_at)
+    }
+
+    /// Takes note of how the delivery of the first message went. What is to be told of it.
+    pub fn tried(&mut self, id: &str, result: Result<(), String>, now: Wall) -> Option<String> {
+        let first = self
+            .queue
+            .front_mut()
+            .filter(|first| first.message.id == id)?;
+        first.tries = first.tries.saturating_add(1);
+        match result {
+            Ok(()) => {
+                self.delivered += 1;
+                let again = (first.tries > 1).then_some(first.tries);
+                self.note(Outcome::Delivered, now);
+                self.queue.pop_front();
+                let name = &self.rule.name;
+                again.map(|tries| format!("alert {name}: delivered after {tries} tries"))
+            }
+            Err(text) => {
+                let age = now.0.saturating_sub(first.message.at.0);
+                if age >= millis(TRIED_FOR) {
+                    return Some(self.drop_first(format!("tried for a day: {text}"), now));
+                }
+                let doubled = RETRY_MIN_MS << (first.tries - 1).min(16);
+                first.next_at = Wall(now.0 + doubled.min(RETRY_MAX_MS));
+                let news = (first.tries == 1).then(|| format!("alert {}: {text}", self.rule.name));
+                self.note(Outcome::Failed(text), now);
+                news
+            }
+        }
+    }
+
+    fn drop_first(&mut self, why: String, now: Wall) -> String {
+        self.dropped += 1;
+        self.note(Outcome::Dropped(why.clone()), now);
+        let first = self.queue.pop_front();
+        let subject = first
+            .map(|first| first.message.subject())
+            .unwrap_or_default();
+        format!("alert {}: gave up on \"{subject}\": {why}", self.rule.name)
+    }
+
+    /// Notes how the first message fares.
+    fn note(&mut self, outcome: Outcome, now: Wall) {
+        let Some(first) = self.queue.front() else {
+            return;
+        };
+        let id = first.message.id.clone();
+        self.log.retain(|delivery| delivery.id != id);
+        if self.log.len() == LOG_MAX {
+            self.log.pop_front();
+        }
+        self.log.push_back(Delivery {
+            at: now,
+            id,
+            subject: first.message.subject(),
+            tries: first.tries,
+            outcome,
+        });
+    }
+
+    /// What is kept on disk, a newline at its end.
+    pub fn json(&self) -> String {
+        let mut out = String::new();
+        json::object(&mut out, |o| {
+            o.array("announced", |a| {
+                for (subject, announced) in &self.announced {
+                    a.object(|o| {
+                        match subject {
+                            Subject::Target(name) => o.str("target", name.as_str()),
+                            Subject::Agent(name) => o.str("agent", name.as_str()),
+                        };
+                        o.str("condition", announced.condition.as_str())
+                            .u64("since", announced.since.0)
+                            .u64("told", announced.told.0);
+                    });
+                }
+            });
+            o.array("queue", |a| {
+                for queued in &self.queue {
+                    a.object(|o| {
+                        o.u64("tries", queued.tries.into())
+                            .u64("next_at", queued.next_at.0)
+                            .raw("message", &queued.message.json());
+                    });
+                }
+            });
+            o.u64("delivered", self.delivered)
+                .u64("dropped", self.dropped);
+            o.array("log", |a| {
+                for delivery in &self.log {
+                    a.object(|o| delivery.write(o));
+                }
+            });
+        });
+        out + "\n"
+    }
+
+    /// Reads what [`Receiver::json`] wrote; `None` for anything else.
+    pub fn parse(rule: AlertRule, v: &Value<'_>) -> Option<Receiver> {
+        let list = |key| v.get(key).and_then(Value::array);
+        let announced = list("announced")?.iter().map(|v| {
+            let text = |key| v.get(key).and_then(Value::str);
+            let subject = match (text("target"), text("agent")) {
+                (Some(name), _) => Subject::Target(name.parse().ok()?),
+                (None, name) => Subject::Agent(name?.parse().ok()?),
+            };
+            let announced = Announced {
+                condition: Condition::from_word(text("condition")?)?,
+                since: wall(v, "since")?,
+                told: wall(v, "told")?,
+            };
+            Some((subject, announced))
+        });
+        let queued = list("queue")?.iter().map(|v| {
+            Some(Queued {
+                message: Message::parse(v.get("message")?)?,
+                tries: u32::try_from(v.get("tries")?.u64()?).ok()?,
+                next_at: wall(v, "next_at")?,
+                kept: true,
+            })
+        });
+        Some(Receiver {
+            announced: announced.collect::<Option<_>>()?,
+            queue: queued.collect::<Option<_>>()?,
+            delivered: v.get("delivered")?.u64()?,
+            dropped: v.get("dropped")?.u64()?,
+            log: list("log")?
+                .iter()
+                .map(Delivery::parse)
+                .collect::<Option<_>>()?,
+            ..Receiver::new(rule)
+        })
+    }
+}
+
+impl Delivery {
+    /// Writes it into an object.
+    pub fn write(&self, o: &mut json::Object<'_>) {
+        o.u64("at", self.at.0)
+            .str("id", &self.id)
+            .str("subject", &self.subject)
+            .u64("tries", self.tries.into());
+        match &self.outcome {
+            Outcome::Delivered => o.str("outcome", "delivered"),
+            Outcome::Failed(text) => o.str("outcome", "failed").str("error", text),
+            Outcome::Dropped(text) => o.str("outcome", "dropped").str("error", text),
+        };
+    }
+
+    fn parse(v: &Value<'_>) -> Option<Delivery> {
+        let text = |key| v.get(key).and_then(Value::str).map(str::to_string);
+        Some(Delivery {
+            at: wall(v, "at")?,
+            id: text("id")?,
+            subject: text("subject")?,
+            tries: u32::try_from(v.get("tries")?.u64()?).ok()?,
+            outcome: match text("outcome")?.as_str() {
+                "delivered" => Outcome::Delivered,
+                "failed" => Outcome::Failed(text("error")?),
+                "dropped" => Outcome::Dropped(text("error")?),
+                _ => return None,
+            },
+        })
+    }
+}
+
+fn wall(v: &Value<'_>, key: &str) -> Option<Wall> {
+    v.get(key).and_then(Value::u64).map(Wall)
+}
+
+fn millis(d: Duration) -> u64 {
+    u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;
