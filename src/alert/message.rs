@@ -87,13 +87,12 @@ impl Message {
     /// One line for people: of one event what it is, of several how many are what, with up
     /// to five names.
     pub fn subject(&self) -> String {
-        let words = match &self.events[..] {
+        if self.occasion == Occasion::Test {
+            return format!("test of alert {} by {}", self.alert, self.manager);
+        }
+        match &self.events[..] {
             [event] => event.headline(self.occasion),
             events => text::escape(&counted(events, self.occasion)).into_owned(),
-        };
-        match self.occasion {
-            Occasion::Test => format!("test: {words}"),
-            _ => words,
         }
     }
 

@@ -498,9 +498,9 @@ impl Core {
                 board.settle(now, |target, time| at(target, time).map(|e| e.cause))
             };
             let late = board.take_late();
-            let changed = self.alerts.observe(&self, &board, &late, now);
+            let observed = self.alerts.observe(&self, &board, &late, now);
             drop(board);
-            changed.save(&self);
+            observed.save(&self);
             if told {
                 self.bell.ring();
             }
@@ -511,7 +511,11 @@ impl Core {
                 self.save_told();
             }
             clock::sleep(JUDGE_GAP);
-            self.bell.wait(heard, clock::mono().after(JUDGE_EVERY));
+            let wait_ms = observed
+                .next_at
+                .map(|at| at.0.saturating_sub(clock::wall().0));
+            let wait = wait_ms.map_or(JUDGE_EVERY, |ms| JUDGE_EVERY.min(Duration::from_millis(ms)));
+            self.bell.wait(heard, clock::mono().after(wait));
         }
     }
 

@@ -3,6 +3,7 @@
 //! module is one subject.
 
 mod agent;
+mod alerts;
 mod check;
 mod help;
 mod protocol;

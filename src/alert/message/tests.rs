@@ -47,7 +47,7 @@ fn one_event_is_told_as_it_is() {
         ("news", target("db", "down", "up", ""), "db down"),
         ("news", down(), "db down: refused"),
         ("reminder", down(), "db still down: refused"),
-        ("test", down(), "test: db down: refused"),
+        ("test", down(), "test of alert ops by hq"),
         (
             "news",
             was("db", "up", "down", 900_250),
@@ -97,7 +97,7 @@ fn several_events_are_counted() {
     for (occasion, events, expected) in [
         ("news", two.to_vec(), "2 down: db, web"),
         ("reminder", two.to_vec(), "2 still down: db, web"),
-        ("test", two.to_vec(), "test: 2 down: db, web"),
+        ("test", two.to_vec(), "test of alert ops by hq"),
         ("late", vec![up("db"), up("web")], "2 were down: db, web"),
         ("late", past, "1 was down: db; 1 was slow: web"),
         (

@@ -93,31 +93,42 @@ impl Posts {
 
     /// Has every receiver compare what is so with what it was told, and hears of outages
     /// that were over before they were known.
-    pub fn observe(&self, core: &Core, board: &Board, late: &[AlertEvent], now: Wall) -> Changed {
+    pub fn observe(&self, core: &Core, board: &Board, late: &[AlertEvent], now: Wall) -> Observed {
         let manager = core.name();
         let facts = OnBoard { board, now };
         let posts = self.posts.lock().expect("posts");
-        let changed = posts.values().filter(|post| {
+        let mut observed = Observed::default();
+        for post in posts.values() {
             let mut receiver = post.receiver();
             let mut changed = receiver.observe(&facts, manager, now, fresh_id);
             for event in late {
                 changed |= receiver.late(event.clone(), manager, now, fresh_id());
             }
-            changed
-        });
-        Changed(changed.cloned().collect())
+            let waits = [observed.next_at, receiver.waits_until()];
+            observed.next_at = waits.into_iter().flatten().min();
+            drop(receiver);
+            if changed {
+                observed.changed.push(Arc::clone(post));
+            }
+        }
+        observed
     }
 }
 
-/// Receivers whose changes are to be kept.
-#[derive(Debug)]
+/// What came of observing.
+#[derive(Debug, Default)]
 #[must_use]
-pub struct Changed(Vec<Arc<Post>>);
+pub struct Observed {
+    /// Receivers whose changes are to be kept.
+    changed: Vec<Arc<Post>>,
+    /// When to observe again, even if nothing happens.
+    pub next_at: Option<Wall>,
+}
 
-impl Changed {
-    /// Writes them to disk and lets their messages go.
-    pub fn save(self, core: &Core) {
-        self.0.iter().for_each(|post| post.save(core));
+impl Observed {
+    /// Writes what changed to disk and lets the messages go.
+    pub fn save(&self, core: &Core) {
+        self.changed.iter().for_each(|post| post.save(core));
     }
 }
 
@@ -203,10 +214,10 @@ impl Post {
             let result = deliver(core.resolver(), &rule, &message, &core.base());
             let result = result.map_err(|error| error.to_string());
             let told = self.receiver().tried(&message.id, result, clock::wall());
+            self.save(core);
             if let Some(told) = told {
                 core.notice(told);
             }
-            self.save(core);
         }
     }
 }

@@ -181,6 +181,13 @@ impl Receiver {
         true
     }
 
+    /// Until when it waits for what belongs together.
+    pub fn waits_until(&self) -> Option<Wall> {
+        let wait_ms = millis(self.rule.group_wait);
+        self.waiting_since
+            .map(|since| Wall(since.0.saturating_add(wait_ms)))
+    }
+
     /// Tells of an outage that was over before it was known, if that was asked for.
     /// Whether it was.
     pub fn late(&mut self, event: AlertEvent, manager: &Name, now: Wall, id: String) -> bool {

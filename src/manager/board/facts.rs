@@ -158,7 +158,7 @@ impl Board {
             voices: Vec::new(),
         };
         match subject {
-            Subject::Agent(name) => event.text = self.agent_text(name, condition, lasted),
+            Subject::Agent(name) => event.text = self.agent_text(name, was.0, condition, lasted),
             Subject::Target(name) => match self.group_named(name) {
                 Some(group) => self.describe(&mut event, group, was.0, condition, now),
                 None => event.text = format!("{name} is not monitored any more"),
@@ -233,7 +233,7 @@ impl Board {
         event.why = latest.and_then(last).and_then(|last| last.why);
     }
 
-    fn agent_text(&self, name: &Name, is: Condition, lasted: Duration) -> String {
+    fn agent_text(&self, name: &Name, was: Condition, is: Condition, lasted: Duration) -> String {
         let agent = self.agents.get(name);
         let link = agent.and_then(|agent| agent.link.as_ref());
         match is {
@@ -252,7 +252,14 @@ impl Board {
                 format!("agent {name} {trouble}")
             }
             Condition::Gone => format!("agent {name} is not in the fleet any more"),
-            _ => format!("agent {name} well again after {}", age_text(lasted)),
+            _ => {
+                let again = match was {
+                    Condition::Away => "connected again",
+                    Condition::CutOff => "has its uplink again",
+                    _ => "well again",
+                };
+                format!("agent {name} {again} after {}", age_text(lasted))
+            }
         }
     }
 }
