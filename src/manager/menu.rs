@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::alerts;
 use super::board::{Board, Snapshot};
 use super::core::Core;
 use super::live::{self, Leave};
@@ -55,6 +56,8 @@ pub trait Running {
     fn unsilence(&self, which: &Which) -> Result<String>;
     /// Writes the fleet to a file, which is then the one it belongs to.
     fn save(&self, path: &Path) -> Result<()>;
+    /// Sends a receiver of alerts a test; how that went.
+    fn test_alert(&self, name: &str) -> Result<String>;
     /// What happened in the background since this was asked last.
     fn notices(&self) -> Vec<String>;
     /// The status of everything.
@@ -100,6 +103,10 @@ impl Running for Arc<Core> {
 
     fn unsilence(&self, which: &Which) -> Result<String> {
         Core::unsilence(self, which)
+    }
+
+    fn test_alert(&self, name: &str) -> Result<String> {
+        alerts::command::test(&Core::fleet(self), name, &self.base())
     }
 
     fn save(&self, path: &Path) -> Result<()> {

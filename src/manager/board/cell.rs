@@ -95,16 +95,12 @@ impl Cell {
         }
     }
 
-    /// The row as the fleet has it now; what it knew stays, unless its target now lives
-    /// elsewhere.
+    /// The row as the fleet has it now; what it knew stays.
     pub fn renewed(self, watched: Watched) -> Cell {
-        match self.target.address == watched.target.address {
-            true => Cell {
-                target: watched.target,
-                rules: watched.rules,
-                ..self
-            },
-            false => Cell::new(self.agent, watched, None),
+        Cell {
+            target: watched.target,
+            rules: watched.rules,
+            ..self
         }
     }
 

@@ -41,8 +41,10 @@ impl Board {
             for watched in targets {
                 let place = (agent.clone(), watched.target.name.clone());
                 let mut old = known.remove(&place).unwrap_or_default();
-                // Rows of addresses stay only while there are to be such rows.
-                old.retain(|cell| cell.each.is_none() || watched.target.each_address);
+                // One that moved is a new one; rows of addresses stay while there are to be such.
+                let (address, each) = (&watched.target.address, watched.target.each_address);
+                old.retain(|cell| cell.target.address == *address);
+                old.retain(|cell| cell.each.is_none() || each);
                 if old.is_empty() {
                     let fresh = Cell::new(agent.clone(), watched.clone(), None);
                     self.cells.push(fresh);
@@ -116,7 +118,7 @@ impl Board {
         }
         let fresh = |cell: &Cell| !matches!(self.state(cell, now), State::Stale | State::Unknown);
         let allowed = match each {
-            Some(_) => first.target.each_address && rows.len() <= ADDRESSES_MAX,
+            Some(_) => first.target.each_address && rows.len() < ADDRESSES_MAX + usize::from(whole),
             None => !self.cells[rows.clone()].iter().any(fresh),
         };
         if !allowed {
@@ -163,3 +165,6 @@ impl Board {
         self.set_ranges();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,11 +28,12 @@ enum Do {
     Save,
     Reload,
     Silence,
+    TestAlert,
     Back,
     Show,
 }
 
-const EDIT: [Choice<Do>; 11] = [
+const EDIT: [Choice<Do>; 12] = [
     ("1", "add target", Do::AddTarget),
     ("2", "change target", Do::ChangeTarget),
     ("3", "remove target", Do::RemoveTarget),
@@ -43,6 +44,7 @@ const EDIT: [Choice<Do>; 11] = [
     ("8", "save", Do::Save),
     ("9", "reload from disk", Do::Reload),
     ("s", "silence targets", Do::Silence),
+    ("t", "test an alert", Do::TestAlert),
     ("0", "back", Do::Back),
 ];
 
@@ -76,6 +78,7 @@ pub(super) fn menu(manager: &dyn Running, talk: &mut Talk<'_>) -> Answer<()> {
             Do::Save => save(manager, talk),
             Do::Reload => reload(manager, talk),
             Do::Silence => silence::menu(manager, talk),
+            Do::TestAlert => test_alert(manager, talk),
             Do::Show => show(manager, talk),
             Do::Back => return Ok(()),
         };
@@ -97,6 +100,27 @@ fn show(manager: &dyn Running, talk: &mut Talk<'_>) -> Answer<()> {
     talk.say(&format!(
         "Enter shows this again. In questions, Enter takes the [answer], {BACK} gives up."
     ))
+}
+
+/// Sends a receiver of alerts a test, and says how that went.
+fn test_alert(manager: &dyn Running, talk: &mut Talk<'_>) -> Answer<()> {
+    let fleet = manager.fleet();
+    let names = || fleet.alerts.iter().map(|rule| rule.name.as_str());
+    let Some(first) = names().next() else {
+        return talk.say("The configuration has no alerts; they are written in its file.");
+    };
+    let usual = Some((first.to_string(), first.to_string()));
+    let name = talk.ask("Name of the alert", usual, |text| {
+        let found = names().find(|name| *name == text);
+        let known = || names().collect::<Vec<_>>().join(", ");
+        found
+            .map(str::to_string)
+            .ok_or_else(|| format!("no such alert; there are {}", known()))
+    })?;
+    match manager.test_alert(&name) {
+        Ok(text) => talk.say(&text),
+        Err(error) => talk.list(&[error.to_string()]),
+    }
 }
 
 /// Makes a change to the fleet as it is now and says whom it has reached.

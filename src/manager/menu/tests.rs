@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::config::{KeyRule, parse_fleet};
-use crate::error::Context;
+use crate::error::{Context, Error};
 use crate::manager::board::Link;
 use crate::manager::quiet::QuietLog;
 use crate::model::{Name, Wall};
@@ -134,6 +134,13 @@ impl Running for Fake {
             which,
             NOW,
         )?))
+    }
+
+    fn test_alert(&self, name: &str) -> Result<String> {
+        match name {
+            "chat" => Err(Error::new("post to http://127.0.0.1:9/: refused")),
+            name => Ok(format!("alert {name}: delivered in 3.5ms")),
+        }
     }
 
     fn notices(&self) -> Vec<String> {
