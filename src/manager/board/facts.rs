@@ -312,3 +312,6 @@ impl Agent {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -519,4 +519,4 @@ fn seen_from(names: &[String], all: usize) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -6,11 +6,11 @@ use crate::manager::quiet::Cause;
 use crate::model::{DownWhen, Epoch, Failure, Rules, Sample, Target, Watched, Why};
 use crate::record::{Body, Record};
 
-fn name(text: &str) -> Name {
+pub fn name(text: &str) -> Name {
     text.parse().unwrap()
 }
 
-fn at(second: u64) -> Wall {
+pub fn at(second: u64) -> Wall {
     Wall(1_000_000_000 + second * 1000)
 }
 
@@ -37,15 +37,15 @@ fn watched(target: &str, down_when: DownWhen) -> Watched {
 }
 
 /// A board and the numbers of the records that come in.
-struct Play {
-    board: Board,
+pub struct Play {
+    pub board: Board,
     seq: u64,
     quiet: Option<Cause>,
 }
 
 impl Play {
     /// Every agent sees every target; all connected since second 0.
-    fn new(agents: &[&str], targets: &[&str], down_when: DownWhen) -> Play {
+    pub fn new(agents: &[&str], targets: &[&str], down_when: DownWhen) -> Play {
         let mut board = Board::new();
         let rows = || targets.iter().map(|t| watched(t, down_when)).collect();
         let fleet: Vec<_> = agents.iter().map(|a| (name(a), rows())).collect();
@@ -69,13 +69,13 @@ impl Play {
         self
     }
 
-    fn anchored(mut self, agent: &str, anchors: &[&str]) -> Play {
+    pub fn anchored(mut self, agent: &str, anchors: &[&str]) -> Play {
         let anchors = anchors.iter().map(|a| name(a)).collect();
         self.board.set_anchors(&name(agent), anchors);
         self
     }
 
-    fn link(&mut self, agent: &str, second: u64, connected: bool) {
+    pub fn link(&mut self, agent: &str, second: u64, connected: bool) {
         let link = Link {
             connected,
             since: at(second),
@@ -96,7 +96,7 @@ impl Play {
 
     /// A letter for each target, in the order of their names, every ten seconds: `+`
     /// answers, `x` fails, `.` is not probed.
-    fn rows(&mut self, from: u64, agent: &str, rows: &str) {
+    pub fn rows(&mut self, from: u64, agent: &str, rows: &str) {
         let targets = self.board.targets.clone();
         for (i, letters) in (0..).zip(rows.split(' ')) {
             for (target, letter) in targets.iter().zip(letters.chars()) {
@@ -164,7 +164,7 @@ fn record(seq: u64, second: u64, target: &str, ok: bool) -> Record {
     }
 }
 
-const MAJORITY: DownWhen = DownWhen::Majority;
+pub const MAJORITY: DownWhen = DownWhen::Majority;
 
 #[test]
 fn a_target_is_told_by_the_verdict_over_its_agents() {
