@@ -30,9 +30,9 @@ impl Subject {
 }
 
 impl AlertEvent {
-    /// Whether all is well now.
+    /// Whether nothing is the matter now: what is not in the fleet any more is nobody's matter.
     pub fn is_well(&self) -> bool {
-        matches!(self.state.as_str(), "up" | "connected")
+        matches!(self.state.as_str(), "up" | "connected" | "gone")
     }
 
     /// What is wrong, or was until all was well.

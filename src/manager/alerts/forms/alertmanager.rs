@@ -120,12 +120,13 @@ fn write(
                 Subject::Agent(_) => "agent",
             };
             o.str(key, event.subject.name().as_str());
-            if let Some(address) = &event.address {
-                o.str("address", &address.to_string());
-            }
             o.str("manager", message.manager.as_str());
         });
         o.object("annotations", |o| {
+            // No label: it may be another by the time the alert is over.
+            if let Some(address) = &event.address {
+                o.str("address", &address.to_string());
+            }
             o.str("summary", &event.headline(message.occasion))
                 .str("description", &text::escape(&event.text));
         });

@@ -271,7 +271,7 @@ fn what_ends_an_alert_has_its_labels() {
     assert_eq!(labels(&up), labels(DOWN));
     assert_eq!(
         labels(DOWN),
-        r#""alertname":"TargetDown","target":"db","address":"10.0.0.7:5432","manager":"hq""#
+        r#""alertname":"TargetDown","target":"db","manager":"hq""#
     );
 }
 
