@@ -18,6 +18,19 @@ pub use url::{HttpUrl, URL_LEN_MAX};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Wall(pub u64);
 
+impl Wall {
+    /// This time plus `d`.
+    pub fn after(self, d: Duration) -> Wall {
+        let ms = u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+        Wall(self.0.saturating_add(ms))
+    }
+
+    /// How long from `earlier` to this time; zero when it lies ahead.
+    pub fn since(self, earlier: Wall) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
 /// Monotonic time: microseconds since this process's start. Never steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Mono(pub u64);

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ use crate::clock;
 use crate::config::{self, Fleet, FleetAgent, KeyRule, Problem};
 use crate::error::{Context, Error, Result};
 use crate::files::{self, DirLock, KeyFile, Stamp};
-use crate::model::{Epoch, Id, Mono, Name, Wall};
+use crate::model::{Epoch, Id, Name, Wall};
 use crate::net::resolve::Resolver;
 use crate::proto::{self, Hello, Role, Side};
 use crate::record::Record;
@@ -38,8 +39,6 @@ const RETAIN_ROUNDS: u64 = 30;
 /// Least and longest time between two looks at what is so.
 const JUDGE_GAP: Duration = Duration::from_millis(100);
 const JUDGE_EVERY: Duration = Duration::from_secs(1);
-/// Least time between two saves of what was told.
-const TOLD_SAVED_WITHIN: Duration = Duration::from_secs(1);
 /// Notices kept until someone reads them.
 const NOTICES_MAX: usize = 100;
 const STACK_BYTES: usize = 256 * 1024;
@@ -87,6 +86,8 @@ pub struct Core {
     links: Mutex<BTreeMap<Name, Arc<Link>>>,
     /// The newest record the board's state follows, by agent.
     marks: Mutex<HashMap<Name, (Epoch, u64)>>,
+    /// What was told differs from what is on disk.
+    told_unsaved: AtomicBool,
     /// What was told before the start, until there is a fleet to tell it of.
     told_before: Mutex<Option<Verdicts>>,
     /// Which name each agent id belongs to.
@@ -135,6 +136,7 @@ impl Core {
             }),
             links: Mutex::default(),
             marks: Mutex::default(),
+            told_unsaved: AtomicBool::default(),
             told_before: Mutex::new(Some(told_before)),
             pins: Mutex::default(),
             notices: Mutex::default(),
@@ -466,6 +468,7 @@ impl Core {
         for round in 1.. {
             clock::sleep(WATCH_EVERY);
             self.watch_file();
+            self.save_told();
             self.watch_quiet();
             if round % SAVE_ROUNDS == 0 {
                 self.check_keys();
@@ -483,8 +486,7 @@ impl Core {
     /// Works out what is so and what is told of it, as news comes in and at least once a
     /// second, for as long as the process lives.
     fn judge(self: Arc<Core>) {
-        let mut saved_at = Mono(0);
-        let mut unsaved = false;
+        let mut observe_at = Wall(0);
         loop {
             let heard = self.bell.heard();
             let now = clock::wall();
@@ -497,29 +499,29 @@ impl Core {
                 };
                 board.settle(now, |target, time| at(target, time).map(|e| e.cause))
             };
-            let late = board.take_late();
-            let observed = self.alerts.observe(&self, &board, &late, now);
+            let looked = now >= observe_at || told || now.after(JUDGE_EVERY) < observe_at;
+            if looked {
+                let late = board.take_late();
+                let next_at = self.alerts.observe(&self, &board, &late, now);
+                let at_last = now.after(JUDGE_EVERY);
+                observe_at = next_at.map_or(at_last, |at| at.min(at_last));
+            }
             drop(board);
-            observed.save(&self);
             if told {
+                self.told_unsaved.store(true, Ordering::SeqCst);
                 self.bell.ring();
             }
-            unsaved |= told;
-            if unsaved && clock::mono() >= saved_at.after(TOLD_SAVED_WITHIN) {
-                saved_at = clock::mono();
-                unsaved = false;
-                self.save_told();
-            }
             clock::sleep(JUDGE_GAP);
-            let wait_ms = observed
-                .next_at
-                .map(|at| at.0.saturating_sub(clock::wall().0));
-            let wait = wait_ms.map_or(JUDGE_EVERY, |ms| JUDGE_EVERY.min(Duration::from_millis(ms)));
+            let wait_ms = observe_at.0.saturating_sub(clock::wall().0);
+            let wait = JUDGE_EVERY.min(Duration::from_millis(wait_ms));
             self.bell.wait(heard, clock::mono().after(wait));
         }
     }
 
     fn save_told(&self) {
+        if !self.told_unsaved.swap(false, Ordering::SeqCst) {
+            return;
+        }
         let told = self.board.lock().expect("board").told();
         if let Err(error) = told.save(self.data()) {
             self.notice(error.to_string());

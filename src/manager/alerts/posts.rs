@@ -1,8 +1,8 @@
 //! The receivers of a running manager: each with a thread that delivers, and a file.
 //!
 //! Always: a message is on disk before it goes out, so a restart in between delivers it
-//! twice at most and never not at all. A slow receiver keeps nobody waiting: whoever
-//! observes takes a lock that no delivery and no write to disk holds.
+//! twice at most and never not at all. A slow receiver, or a slow disk, keeps nobody
+//! waiting: whoever observes takes a lock that no delivery and no write to disk holds.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -51,7 +51,7 @@ pub fn load(data: &Path, rule: &AlertRule) -> Result<Receiver> {
 struct Post {
     path: PathBuf,
     receiver: Mutex<Receiver>,
-    /// Held while the file is written, so that the latest text is the last one.
+    /// Held while the file is written, so that none is written once it is removed.
     saving: Mutex<()>,
     bell: Bell,
     stopped: AtomicBool,
@@ -91,44 +91,30 @@ impl Posts {
         Ok(notices)
     }
 
-    /// Has every receiver compare what is so with what it was told, and hears of outages
-    /// that were over before they were known.
-    pub fn observe(&self, core: &Core, board: &Board, late: &[AlertEvent], now: Wall) -> Observed {
+    /// Has every receiver compare what is so with what it was told, and hear of outages
+    /// that were over before they were known. When to do so again, even if nothing happens.
+    pub fn observe(
+        &self,
+        core: &Core,
+        board: &Board,
+        late: &[AlertEvent],
+        now: Wall,
+    ) -> Option<Wall> {
         let manager = core.name();
         let facts = OnBoard { board, now };
         let posts = self.posts.lock().expect("posts");
-        let mut observed = Observed::default();
-        for post in posts.values() {
+        let next_at = posts.values().filter_map(|post| {
             let mut receiver = post.receiver();
-            let mut changed = receiver.observe(&facts, manager, now, fresh_id);
+            receiver.observe(&facts, manager, now, fresh_id);
             for event in late {
-                changed |= receiver.late(event.clone(), manager, now, fresh_id());
+                receiver.late(event.clone(), manager, now, fresh_id());
             }
-            let waits = [observed.next_at, receiver.waits_until()];
-            observed.next_at = waits.into_iter().flatten().min();
-            drop(receiver);
-            if changed {
-                observed.changed.push(Arc::clone(post));
+            if receiver.is_changed() {
+                post.bell.ring();
             }
-        }
-        observed
-    }
-}
-
-/// What came of observing.
-#[derive(Debug, Default)]
-#[must_use]
-pub struct Observed {
-    /// Receivers whose changes are to be kept.
-    changed: Vec<Arc<Post>>,
-    /// When to observe again, even if nothing happens.
-    pub next_at: Option<Wall>,
-}
-
-impl Observed {
-    /// Writes what changed to disk and lets the messages go.
-    pub fn save(&self, core: &Core) {
-        self.changed.iter().for_each(|post| post.save(core));
+            receiver.waits_until()
+        });
+        next_at.min()
     }
 }
 
@@ -180,34 +166,39 @@ impl Post {
         failed.into_iter().chain(lost).collect()
     }
 
-    fn save(&self, core: &Core) {
-        let _saving = self.saving.lock().expect("saving");
-        if self.is_stopped() {
-            return;
-        }
-        let text = self.receiver().json();
-        if let Err(error) = files::replace(&self.path, text.as_bytes()) {
+    /// Writes what has changed to disk; whether anything had.
+    fn save(&self, core: &Core) -> bool {
+        let Some((text, no)) = self.receiver().to_keep() else {
+            return false;
+        };
+        let saving = self.saving.lock().expect("saving");
+        let written = match self.is_stopped() {
+            true => Ok(()),
+            false => files::replace(&self.path, text.as_bytes()),
+        };
+        drop(saving);
+        self.receiver().kept(no);
+        if let Err(error) = written {
             // Told all the same: better twice than never.
             core.notice(error.to_string());
         }
-        self.receiver().kept();
-        self.bell.ring();
+        true
     }
 
-    /// Delivers for as long as the fleet names the receiver.
+    /// Saves and delivers for as long as the fleet names the receiver.
     fn run(&self, core: &Core) {
         while !self.is_stopped() {
             let heard = self.bell.heard();
+            if self.save(core) {
+                continue;
+            }
             let now = clock::wall();
             let receiver = self.receiver();
             let due = receiver.due(now).cloned();
             let (rule, next_at) = (receiver.rule().clone(), receiver.next_at());
             drop(receiver);
             let Some(message) = due else {
-                let rest =
-                    next_at.map_or(REST, |at| Duration::from_millis(at.0.saturating_sub(now.0)));
-                // What is due and not kept yet rings when it is.
-                let rest = if rest.is_zero() { REST } else { rest.min(REST) };
+                let rest = next_at.map_or(REST, |at| at.since(now).min(REST));
                 self.bell.wait(heard, clock::mono().after(rest));
                 continue;
             };

@@ -19,8 +19,8 @@ pub const QUEUE_MAX: usize = 1_000;
 /// How long a message is tried.
 pub const TRIED_FOR: Duration = Duration::from_secs(24 * 3600);
 /// The first rest after a failed try; it doubles up to the longest.
-const RETRY_MIN_MS: u64 = 5_000;
-const RETRY_MAX_MS: u64 = 300_000;
+const RETRY_MIN: Duration = Duration::from_secs(5);
+const RETRY_MAX: Duration = Duration::from_secs(300);
 /// Deliveries that are remembered for people.
 pub const LOG_MAX: usize = 20;
 
@@ -49,8 +49,8 @@ struct Queued {
     message: Message,
     tries: u32,
     next_at: Wall,
-    /// It is on disk, so that it may go out.
-    kept: bool,
+    /// Its number among those of this process; up to `kept` they are on disk.
+    no: u64,
 }
 
 /// How a delivery ended.
@@ -86,6 +86,11 @@ pub struct Receiver {
     dropped: u64,
     /// The latest last.
     log: VecDeque<Delivery>,
+    /// There is more than what was last given out to be kept.
+    changed: bool,
+    /// The number of the latest message, and of the latest one that is on disk.
+    numbered: u64,
+    kept: u64,
 }
 
 /// Something that differs from what was told.
@@ -107,6 +112,9 @@ impl Receiver {
             delivered: 0,
             dropped: 0,
             log: VecDeque::new(),
+            changed: false,
+            numbered: 0,
+            kept: 0,
         }
     }
 
@@ -136,21 +144,23 @@ impl Receiver {
     }
 
     /// Compares what is so with what was told. Puts what has differed for `group_wait` into
-    /// the queue, and reminders that are due. Whether anything changed that is to be kept.
+    /// the queue, and reminders that are due.
     pub fn observe(
         &mut self,
         facts: &impl Facts,
         manager: &Name,
         now: Wall,
         mut fresh_id: impl FnMut() -> String,
-    ) -> bool {
+    ) {
         let differences = self.differences(facts);
         if differences.is_empty() {
             self.waiting_since = None;
             return self.remind(facts, manager, now, fresh_id);
         }
-        let since = *self.waiting_since.get_or_insert(now);
-        if now.0.saturating_sub(since.0) < millis(self.rule.group_wait) {
+        // A clock that was set back starts the wait anew.
+        let since = self.waiting_since.map_or(now, |since| since.min(now));
+        self.waiting_since = Some(since);
+        if now.since(since) < self.rule.group_wait {
             return self.remind(facts, manager, now, fresh_id);
         }
         self.waiting_since = None;
@@ -178,28 +188,25 @@ impl Receiver {
             };
         }
         self.send(events, Occasion::News, manager, now, fresh_id());
-        true
+        self.changed = true;
     }
 
     /// Until when it waits for what belongs together.
     pub fn waits_until(&self) -> Option<Wall> {
-        let wait_ms = millis(self.rule.group_wait);
-        self.waiting_since
-            .map(|since| Wall(since.0.saturating_add(wait_ms)))
+        let since = self.waiting_since;
+        since.map(|since| since.after(self.rule.group_wait))
     }
 
     /// Tells of an outage that was over before it was known, if that was asked for.
-    /// Whether it was.
-    pub fn late(&mut self, event: AlertEvent, manager: &Name, now: Wall, id: String) -> bool {
+    pub fn late(&mut self, event: AlertEvent, manager: &Name, now: Wall, id: String) {
         let Subject::Target(name) = &event.subject else {
-            return false;
+            return;
         };
         let wanted = self.rule.late && self.rule.on.contains(&On::Down) && self.covers(name);
         if wanted {
             let events = vec![(Condition::Fine, event)];
             self.send(events, Occasion::Late, manager, now, id);
         }
-        wanted
     }
 
     fn covers(&self, target: &Name) -> bool {
@@ -256,13 +263,14 @@ impl Receiver {
         manager: &Name,
         now: Wall,
         mut fresh_id: impl FnMut() -> String,
-    ) -> bool {
-        let Some(repeat) = self.rule.repeat.map(millis) else {
-            return false;
+    ) {
+        let Some(repeat) = self.rule.repeat else {
+            return;
         };
         let mut events = Vec::new();
         for (subject, announced) in &mut self.announced {
-            if now.0.saturating_sub(announced.told.0) < repeat {
+            announced.told = announced.told.min(now);
+            if now.since(announced.told) < repeat {
                 continue;
             }
             let fact = facts.fact(subject).filter(|fact| fact.quiet.is_none());
@@ -274,11 +282,7 @@ impl Receiver {
                 events.push((was.0, facts.event(subject, was, fact)));
             }
         }
-        if events.is_empty() {
-            return false;
-        }
         self.send(events, Occasion::Reminder, manager, now, fresh_id());
-        true
     }
 
     /// Queues a message, what matters most first; nothing for no events.
@@ -298,6 +302,8 @@ impl Receiver {
             let why = format!("more than {QUEUE_MAX} messages waited");
             self.drop_first(why, now);
         }
+        self.changed = true;
+        self.numbered += 1;
         self.queue.push_back(Queued {
             message: Message {
                 id,
@@ -309,19 +315,33 @@ impl Receiver {
             },
             tries: 0,
             next_at: now,
-            kept: false,
+            no: self.numbered,
         });
     }
 
-    /// All that is queued now is on disk, or could not be put there.
-    pub fn kept(&mut self) {
-        self.queue.iter_mut().for_each(|queued| queued.kept = true);
+    /// Whether there is something new to be kept on disk.
+    pub fn is_changed(&self) -> bool {
+        self.changed
+    }
+
+    /// What is to be kept on disk now, if that has changed, and the number of the latest
+    /// message in it, for [`Receiver::kept`].
+    pub fn to_keep(&mut self) -> Option<(String, u64)> {
+        let changed = std::mem::take(&mut self.changed);
+        changed.then(|| (self.json(), self.numbered))
+    }
+
+    /// The messages up to this number are on disk, or could not be put there.
+    pub fn kept(&mut self, no: u64) {
+        self.kept = no;
     }
 
     /// The message to deliver now.
     pub fn due(&self, now: Wall) -> Option<&Message> {
-        let first = self.queue.front()?;
-        (first.kept && first.next_at <= now).then_some(&first.message)
+        let first = self.queue.front().filter(|first| first.no <= self.kept)?;
+        // Further ahead than any rest is: the clock was set back.
+        let due = first.next_at <= now || first.next_at > now.after(RETRY_MAX);
+        due.then_some(&first.message)
     }
 
     /// When there is something to deliver, if nothing else happens.
@@ -336,6 +356,7 @@ impl Receiver {
             .front_mut()
             .filter(|first| first.message.id == id)?;
         first.tries = first.tries.saturating_add(1);
+        self.changed = true;
         match result {
             Ok(()) => {
                 self.delivered += 1;
@@ -346,12 +367,11 @@ impl Receiver {
                 again.map(|tries| format!("alert {name}: delivered after {tries} tries"))
             }
             Err(text) => {
-                let age = now.0.saturating_sub(first.message.at.0);
-                if age >= millis(TRIED_FOR) {
+                if now.since(first.message.at) >= TRIED_FOR {
                     return Some(self.drop_first(format!("tried for a day: {text}"), now));
                 }
-                let doubled = RETRY_MIN_MS << (first.tries - 1).min(16);
-                first.next_at = Wall(now.0 + doubled.min(RETRY_MAX_MS));
+                let doubled = RETRY_MIN * 2u32.pow((first.tries - 1).min(16));
+                first.next_at = now.after(doubled.min(RETRY_MAX));
                 let news = (first.tries == 1).then(|| format!("alert {}: {text}", self.rule.name));
                 self.note(Outcome::Failed(text), now);
                 news
@@ -446,7 +466,8 @@ impl Receiver {
                 message: Message::parse(v.get("message")?)?,
                 tries: u32::try_from(v.get("tries")?.u64()?).ok()?,
                 next_at: wall(v, "next_at")?,
-                kept: true,
+                // What was read is on disk.
+                no: 0,
             })
         });
         Some(Receiver {
@@ -496,10 +517,6 @@ impl Delivery {
 
 fn wall(v: &Value<'_>, key: &str) -> Option<Wall> {
     v.get(key).and_then(Value::u64).map(Wall)
-}
-
-fn millis(d: Duration) -> u64 {
-    u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
