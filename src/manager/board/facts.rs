@@ -157,12 +157,18 @@ impl Board {
             text: String::new(),
             voices: Vec::new(),
         };
+        let (Subject::Target(name) | Subject::Agent(name)) = subject;
+        if condition == Condition::Gone {
+            event.text = format!("{name} is not watched any more");
+            return event;
+        }
         match subject {
             Subject::Agent(name) => event.text = self.agent_text(name, was.0, condition, lasted),
-            Subject::Target(name) => match self.group_named(name) {
-                Some(group) => self.describe(&mut event, group, was.0, condition, now),
-                None => event.text = format!("{name} is not monitored any more"),
-            },
+            Subject::Target(name) => {
+                if let Some(group) = self.group_named(name) {
+                    self.describe(&mut event, group, was.0, condition, now);
+                }
+            }
         }
         event
     }
@@ -251,7 +257,6 @@ impl Board {
                 let trouble = link.and_then(trouble).unwrap_or_default();
                 format!("agent {name} {trouble}")
             }
-            Condition::Gone => format!("agent {name} is not in the fleet any more"),
             _ => {
                 let again = match was {
                     Condition::Away => "connected again",

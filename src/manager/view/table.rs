@@ -239,6 +239,15 @@ fn none() -> String {
 /// A state in a word, with how far a change of it has come: `up 1/3`. An unknown one leaves
 /// the word to that; of a flapping target the state is not worth it.
 fn state(row: &Row) -> String {
+    let state = state_word(row);
+    // In brackets what nobody is alerted of.
+    match row.quiet.is_some() && state.len() + 2 <= STATE {
+        true => format!("({state})"),
+        false => state,
+    }
+}
+
+fn state_word(row: &Row) -> String {
     match row.undecided {
         _ if row.flapping => "flapping".to_string(),
         // The word has to fit its column.
@@ -251,6 +260,7 @@ fn state(row: &Row) -> String {
 
 fn style_of(row: &Row) -> Style {
     match row.state {
+        _ if row.quiet.is_some() => Style::Dim,
         _ if row.flapping => Style::Yellow,
         State::Down => Style::Red,
         State::Slow | State::Stale | State::Unreachable => Style::Yellow,

@@ -5,7 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
+use crate::config::{KeyRule, parse_fleet};
 use crate::manager::board::Link;
+use crate::manager::quiet::Cause;
 use crate::model::{Epoch, Failure, Name, Sample, Target, Watched, Why};
 use crate::proto::TargetNow;
 use crate::record::{Body, Record};
@@ -260,6 +262,42 @@ fn many() -> Board {
     board
 }
 
+/// What nobody is alerted of: an agent cut off, a target behind one that is down, and one
+/// in maintenance.
+fn excused() -> Board {
+    let fleet = r#"{
+        "agents": [{"name": "attic", "address": "127.0.0.1:1", "anchors": ["gateway"]},
+                   {"name": "local", "address": "127.0.0.1:2"}],
+        "targets": [{"name": "gateway", "address": "10.0.0.1:53", "agents": ["attic"]},
+                    {"name": "db", "address": "10.0.0.7:5432"},
+                    {"name": "router", "address": "10.0.9.1:22", "agents": ["local"]},
+                    {"name": "nas", "address": "10.0.9.2:445", "agents": ["local"], "depends_on": ["router"]},
+                    {"name": "tape", "address": "10.0.9.3:22", "agents": ["local"]}]}"#;
+    let fleet = parse_fleet(fleet.as_bytes(), KeyRule::Waived).unwrap();
+    let mut board = Board::new();
+    board.show(&fleet);
+    start(&mut board, &["attic", "local"]);
+    let story = |agent, name: &str, fails: std::ops::Range<u64>| Story {
+        agent,
+        target: fleet.resolved(fleet.target(&name.parse().unwrap()).unwrap()),
+        us: 6_000,
+        fails: fails.collect(),
+        len: 60,
+    };
+    let stories = [
+        story("attic", "gateway", 50..60),
+        story("attic", "db", 50..60),
+        story("local", "db", 0..0),
+        story("local", "router", 40..60),
+        story("local", "nas", 40..60),
+        story("local", "tape", 30..60),
+    ];
+    play(&mut board, &stories, |_, _| {});
+    let tape = |target: &Name, _| (target.as_str() == "tape").then_some(Cause::Maintenance);
+    board.settle(NOW, tape);
+    board
+}
+
 /// A row of each kind: decided, undecided, flapping.
 fn doubts() -> Board {
     let mut board = Board::new();
@@ -317,7 +355,7 @@ fn golden(file: &str, text: &str) {
 
 #[test]
 fn frames_look_as_they_should() {
-    let scenes: [(&str, Board, Size, usize); 13] = [
+    let scenes: [(&str, Board, Size, usize); 14] = [
         ("home-80x24.txt", home(), SMALL, 0),
         ("home-120x40.txt", home(), LARGE, 0),
         ("troubled-80x24.txt", troubled(), SMALL, 0),
@@ -326,6 +364,7 @@ fn frames_look_as_they_should() {
         ("all-down-80x24.txt", all_down(), SMALL, 0),
         ("long-names-80x24.txt", long_names(), SMALL, 0),
         ("long-names-120x40.txt", long_names(), LARGE, 0),
+        ("excused-80x24.txt", excused(), SMALL, 0),
         ("doubts-80x24.txt", doubts(), SMALL, 0),
         ("doubts-120x40.txt", doubts(), LARGE, 0),
         ("many-80x24.txt", many(), SMALL, 0),
@@ -368,6 +407,7 @@ fn states_have_colours() {
 fn tables_look_as_they_should() {
     golden("status.txt", &plain_table(&troubled().snapshot(NOW)));
     golden("status-doubts.txt", &plain_table(&doubts().snapshot(NOW)));
+    golden("status-excused.txt", &plain_table(&excused().snapshot(NOW)));
     golden(
         "status-long-names.txt",
         &plain_table(&long_names().snapshot(NOW)),

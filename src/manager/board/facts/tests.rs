@@ -150,6 +150,25 @@ fn what_is_told_of_an_agent_says_what_it_was() {
 }
 
 #[test]
+fn what_is_watched_no_more_is_told_as_that() {
+    let play = Play::new(&["a"], &["web"], MAJORITY);
+    for subject in [web(), agent(), Subject::Target(name("nowhere"))] {
+        let is = Fact {
+            condition: Condition::Gone,
+            since: at(90),
+            quiet: None,
+        };
+        let event = play
+            .board
+            .alert_event(&subject, (Condition::Down, at(30)), is, at(90));
+        let (Subject::Target(name) | Subject::Agent(name)) = &subject;
+        assert_eq!(event.text, format!("{name} is not watched any more"));
+        assert_eq!((event.state.as_str(), event.was.as_str()), ("gone", "down"));
+        assert_eq!(event.lasted.map(|d| d.as_secs()), Some(60));
+    }
+}
+
+#[test]
 fn an_event_tells_who_sees_what() {
     let mut play = Play::new(&["a", "b", "c"], &["web"], DownWhen::AtLeast(2));
     for agent in ["a", "b", "c"] {
