@@ -7,7 +7,7 @@ ARGS    ?=
 CHECK_TCP ?= /usr/lib/nagios/plugins/check_tcp
 RELEASE := target/release
 
-.PHONY: help build run-server run-agent run-manager demo test test-netns test-services test-check check fmt-check clippy doc bench clean
+.PHONY: help build run-server run-agent run-manager demo drill test test-netns test-services test-check check fmt-check clippy doc bench clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -27,6 +27,9 @@ run-manager: build ## the manager's menu (or ARGS=serve, ARGS=watch, ...)
 
 demo: build ## server, agent and the manager's live view on loopback; Enter ends all of it
 	sh tests/demo.sh $(RELEASE)
+
+drill: build ## breaks a target and an agent, and shows each alert arriving, with times
+	sh tests/drill.sh $(RELEASE)
 
 test: ## every test
 	$(CARGO) test

@@ -120,6 +120,8 @@ pub struct Board {
     widest: Widest,
     events: VecDeque<Arc<Event>>,
     events_made: u64,
+    /// How many there were when verdicts were last worked out.
+    events_settled: u64,
 }
 
 impl Board {

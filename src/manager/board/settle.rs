@@ -220,9 +220,8 @@ impl Board {
 
     /// Works out the verdicts, and tells what has changed. To be called when something has
     /// come in, and once a second. `quiet` says why nobody is to be alerted of a target at
-    /// some time. Whether anything was told.
+    /// some time. Whether anything was told since the last time.
     pub fn settle(&mut self, now: Wall, quiet: impl Fn(&Name, Wall) -> Option<Cause>) -> bool {
-        let before = self.events_made;
         let raw: Vec<State> = self.cells.iter().map(|c| self.state(c, now)).collect();
         let voices = self.voices(now);
         for (i, cell) in self.cells.iter_mut().enumerate() {
@@ -243,7 +242,7 @@ impl Board {
         for (agent, target, began, ended) in std::mem::take(&mut self.late) {
             self.tell_late((&agent, &target), (began, ended), &quiet, now);
         }
-        self.events_made > before
+        std::mem::replace(&mut self.events_settled, self.events_made) < self.events_made
     }
 
     fn settle_group(&mut self, g: usize, voices: &Voices, now: Wall) {
