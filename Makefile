@@ -34,8 +34,9 @@ drill: build ## breaks a target and an agent, and shows each alert arriving, wit
 test: ## every test
 	$(CARGO) test
 
-test-netns: build ## an agent that can only dial out, and a cut cable (needs root, ip, nft)
+test-netns: build ## agents in network namespaces: behind NAT, cut cables, a lost uplink (needs root, ip, nft)
 	sh tests/netns.sh $(RELEASE)
+	sh tests/uplink.sh $(RELEASE)
 
 test-services: build ## presets against real servers of Debian's packages, on loopback
 	sh tests/services.sh $(RELEASE)

@@ -16,63 +16,8 @@ mgr=tcpmon-mgr-$$ pi=tcpmon-pi-$$
 # The namespaces are the script's own, so these meet no other network.
 mgr_ip=10.99.0.1 pi_ip=10.99.0.2
 door=19100
-dir= pids= spaces=
-
-say() { printf '%s\n' "$*" >&2; }
-
-finish() {
-    status=$?
-    trap - EXIT INT TERM HUP
-    for pid in $pids; do kill -9 "$pid" 2>/dev/null || :; done
-    for pid in $pids; do wait "$pid" 2>/dev/null || :; done
-    for space in $spaces; do ip netns del "$space" || :; done
-    [ -z "$dir" ] || rm -rf "$dir"
-    exit "$status"
-}
-
-die() {
-    say "netns: $*"
-    for log in "$dir"/*.log; do
-        [ -s "$log" ] || continue
-        say "--- ${log##*/}"
-        tail -n 15 "$log" >&2
-    done
-    exit 1
-}
-
-now_ms() { date +%s%3N; }
-rest() { sleep 0.1 2>/dev/null || sleep 1; }
-
-needs() {
-    lacking=
-    [ "$(id -u)" = 0 ] || lacking="$lacking, root"
-    command -v ip >/dev/null 2>&1 || lacking="$lacking, ip (iproute2)"
-    command -v nft >/dev/null 2>&1 || lacking="$lacking, nft (nftables)"
-    case $(now_ms) in *[!0-9]*) lacking="$lacking, a date that knows milliseconds (GNU)" ;; esac
-    if [ -n "$lacking" ]; then
-        say "netns: this scenario makes network namespaces; it lacks: ${lacking#, }"
-        exit 1
-    fi
-}
-
-# wait_for SECONDS WHAT COMMAND...: until the command succeeds; gives up loudly.
-wait_for() {
-    give_up=$(($(now_ms) + $1 * 1000))
-    what=$2
-    shift 2
-    until "$@"; do
-        [ "$(now_ms)" -lt "$give_up" ] || die "waited in vain: $what"
-        rest
-    done
-}
-
-# start SPACE NAME PROGRAM ARG...: in a namespace and the background; ip becomes the program.
-start() {
-    space=$1 name=$2
-    shift 2
-    ip netns exec "$space" "$@" >"$dir/$name.out" 2>"$dir/$name.log" &
-    pids="$pids $!"
-}
+scenario=netns
+. "$(dirname "$0")/netns-common.sh"
 
 # Two namespaces and a cable. The pi's firewall lets in what belongs to a connection that
 # the pi has made, and nothing else, as NAT does.
@@ -137,9 +82,6 @@ fleet() {
         print "]}" }'
 }
 
-listening() { sed -n 's/^listening on //p' "$dir/$1.out" | tail -n 1; }
-is_listening() { [ -n "$(listening "$1")" ]; }
-
 programs() {
     manager=$release/tcpmon-manager
     last=$((19000 + targets - 1))
@@ -202,20 +144,8 @@ logged() {
 }
 # within MS FROM_MS TO_MS
 within() { [ "$3" -gt 0 ] && [ $(($3 - $2)) -le "$1" ]; }
-seconds() { awk -v ms="$1" 'BEGIN { printf "%.1f s", ms / 1000 }'; }
 # span FROM_MS TO_MS: as seconds; 0 for TO says that it never came.
 span() { if [ "$2" -gt 0 ]; then seconds $(($2 - $1)); else echo "not at all"; fi; }
-
-failed=0
-row() { printf '%-51s  %-24s  %-24s  %s\n' "$@" >>"$dir/table"; }
-# check WHAT MEASURED WANTED TEST...: a row of the table.
-check() {
-    what=$1 measured=$2 wanted=$3
-    shift 3
-    if "$@"; then verdict=ok; else verdict=FAILED failed=$((failed + 1)); fi
-    row "$what" "$measured" "$wanted" "$verdict"
-}
-note() { row "$1" "$2" - -; }
 
 # cut_cable SECONDS: and what came of it, as rows of the table.
 cut_cable() {
@@ -283,12 +213,6 @@ sealing() {
     note "wire: bytes" "$(cat "$dir"/wire/* | wc -c | tr -d ' ')"
 }
 
-needs
-trap finish EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-trap 'exit 129' HUP
-dir=$(mktemp -d "${TMPDIR:-/tmp}/tcpmon-netns.XXXXXX")
 network
 if command -v python3 >/dev/null 2>&1; then capture; fi
 
@@ -336,6 +260,4 @@ else
     say "netns: what crosses the cable is not looked at: there is no python3"
 fi
 
-printf '%-51s  %-24s  %-24s  %s\n' what measured wanted ''
-cat "$dir/table"
-if [ "$failed" -gt 0 ]; then die "$failed checks failed"; fi
+summary
