@@ -1,20 +1,24 @@
 //! `tcpmon-manager report`: how available and how fast each target was over some time,
 //! out of the history. Needs no agent and no manager.
 //!
-//! Each (target, agent) is a stream of results of its own; a target's numbers are the sums
-//! over its streams. The time asked for begins with the window, or later where the agent's
+//! Each target as one agent sees it, and each address of it where those are probed by
+//! themselves, is a stream of results of its own; a target's numbers are the sums over its
+//! streams. The time asked for begins with the window, or later where the agent's
 //! own records tell that the target began later, and ends where they tell that it ended:
 //! so what was not measured although it should have been lowers `observed`, and only that.
-//! Outages are the exception: they are those of the verdict over the streams, together.
+//! Outages are the exception: they are those of the verdict over the streams, together, in
+//! which failures that have an excuse say nothing, as in the live one.
 
 mod course;
+mod excuses;
 mod left_out;
 mod outages;
 mod print;
 mod stream;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -25,13 +29,16 @@ use super::state::AgentState;
 use super::{CONFIG, DATA, need_fleet_path};
 use crate::cli::{self, Args, Fail, Opt, Program};
 use crate::clock;
-use crate::config::Fleet;
+use crate::config::{Fleet, FleetTarget};
 use crate::error::{Error, Result};
 use crate::files;
-use crate::model::{Epoch, Id, Name, Wall};
+use crate::health::State;
+use crate::model::{DownWhen, Epoch, Id, Name, Wall};
+use crate::quiet::Span;
 use crate::stats::{Histogram, Measured};
 use crate::units::{parse_moment, timestamp};
 
+use course::Change;
 pub use left_out::LeftOut;
 use left_out::left_out;
 pub use outages::Outages;
@@ -106,8 +113,8 @@ pub struct TargetReport {
     pub tags: Vec<Name>,
     /// The sums over its agents, and the outages of their verdict.
     pub all: Numbers,
-    /// By name.
-    pub agents: Vec<(Name, Numbers)>,
+    /// By name, and by address where each was probed by itself.
+    pub agents: Vec<(Name, Option<IpAddr>, Numbers)>,
 }
 
 /// What was asked for, answered.
@@ -179,50 +186,148 @@ fn corrected(at: Wall, offset_ms: i64) -> Wall {
     Wall(at.0.saturating_add_signed(offset_ms.saturating_neg()))
 }
 
+/// What one agent saw of a target, or of one address of it.
+struct Voice {
+    agent: Name,
+    each: Option<IpAddr>,
+    seen: Seen,
+}
+
 /// Turns what each agent saw into what was seen of each target.
 fn by_target(
     agents: BTreeMap<Name, Streams>,
     fleet: Option<&Fleet>,
     terms: &mut Terms,
 ) -> Vec<TargetReport> {
-    let mut seen: BTreeMap<Name, Vec<(Name, Seen)>> = BTreeMap::new();
+    let mut seen: BTreeMap<Name, Vec<Voice>> = BTreeMap::new();
     for (agent, streams) in agents {
-        for (target, of_agent) in streams.finish(terms) {
-            let of_target = seen.entry(target).or_default();
-            of_target.push((agent.clone(), of_agent));
+        let mut rows = streams.finish(terms);
+        rows.sort_by_key(|(row, _)| row.each);
+        for (row, of_row) in rows {
+            seen.entry(row.target).or_default().push(Voice {
+                agent: agent.clone(),
+                each: row.each,
+                seen: of_row,
+            });
         }
     }
     let Some(fleet) = fleet else {
-        let each = seen.into_iter();
-        let each = each.map(|(name, agents)| target_report(name, agents, terms));
+        let each = seen.into_iter().map(|(name, voices)| {
+            let course = course_of(terms.down_when(&name), &voices);
+            target_report(name, voices, &course, terms)
+        });
         return each.collect();
     };
+    let courses = fleet_courses(fleet, &seen, terms);
     let listed = fleet.targets.iter().map(|listed| {
-        let agents = seen.remove(&listed.name).unwrap_or_default();
+        let voices = seen.remove(&listed.name).unwrap_or_default();
+        let course = courses.get(&listed.name).map_or(&[][..], Vec::as_slice);
         TargetReport {
             group: listed.group.clone(),
             tags: listed.tags.clone(),
-            ..target_report(listed.name.clone(), agents, terms)
+            ..target_report(listed.name.clone(), voices, course, terms)
         }
     });
     listed.collect()
 }
 
-fn target_report(name: Name, agents: Vec<(Name, Seen)>, terms: &mut Terms) -> TargetReport {
-    let courses: Vec<_> = agents.iter().map(|(_, s)| s.course.as_slice()).collect();
-    let outages = terms.outages(&name, &courses);
+fn course_of(rule: DownWhen, voices: &[Voice]) -> Vec<Change> {
+    let courses: Vec<&[Change]> = voices.iter().map(|v| v.seen.course.as_slice()).collect();
+    excuses::verdicts(rule, &courses)
+}
+
+/// The verdict over time on each target of the fleet, without what has an excuse.
+fn fleet_courses(
+    fleet: &Fleet,
+    seen: &BTreeMap<Name, Vec<Voice>>,
+    terms: &Terms,
+) -> HashMap<Name, Vec<Change>> {
+    let failing = |agent: &Name, target: &Name| {
+        let voices = seen.get(target).into_iter().flatten();
+        let own = voices.filter(|voice| voice.agent == *agent);
+        own.map(|voice| excuses::failing(&voice.seen.course))
+            .collect::<Vec<_>>()
+    };
+    let cut_off = fleet.agents.iter().map(|agent| {
+        let anchors = agent.anchors.iter();
+        let each: Vec<_> = anchors.flat_map(|a| failing(&agent.name, a)).collect();
+        (&agent.name, excuses::all(&each))
+    });
+    let cut_off: HashMap<&Name, Vec<Span>> = cut_off.collect();
+    // What each agent makes of each target, and the verdict, parents first.
+    let mut rows: HashMap<(&Name, &Name), Vec<Vec<Span>>> = HashMap::new();
+    let mut verdicts: HashMap<Name, Vec<Change>> = HashMap::new();
+    for target in parents_first(fleet) {
+        let mut courses = Vec::new();
+        for voice in seen.get(&target.name).into_iter().flatten() {
+            let mut course = voice.seen.course.clone();
+            for parent in &target.depends_on {
+                let behind = match rows.get(&(&voice.agent, parent)) {
+                    Some(own) => excuses::all(own),
+                    None => excuses::failing(verdicts.get(parent).map_or(&[], Vec::as_slice)),
+                };
+                course = excuses::excused(&course, &behind, State::Unreachable);
+            }
+            if let Some(cut_off) = cut_off.get(&voice.agent) {
+                course = excuses::excused(&course, cut_off, State::Unknown);
+            }
+            let failing = excuses::failing(&course);
+            let own = rows.entry((&voice.agent, &target.name)).or_default();
+            own.push(failing);
+            courses.push(course);
+        }
+        let courses: Vec<&[Change]> = courses.iter().map(Vec::as_slice).collect();
+        let verdict = excuses::verdicts(terms.down_when(&target.name), &courses);
+        verdicts.insert(target.name.clone(), verdict);
+    }
+    verdicts
+}
+
+/// The fleet's targets, each after those it depends on.
+fn parents_first(fleet: &Fleet) -> Vec<&FleetTarget> {
+    fn place<'f>(
+        target: &'f FleetTarget,
+        by_name: &HashMap<&Name, &'f FleetTarget>,
+        placed: &mut HashSet<&'f Name>,
+        out: &mut Vec<&'f FleetTarget>,
+    ) {
+        if !placed.insert(&target.name) {
+            return;
+        }
+        let parents = target.depends_on.iter();
+        for parent in parents.filter_map(|name| by_name.get(name)) {
+            place(parent, by_name, placed, out);
+        }
+        out.push(target);
+    }
+    let by_name = fleet.targets.iter().map(|target| (&target.name, target));
+    let by_name = by_name.collect();
+    let (mut placed, mut out) = (HashSet::new(), Vec::new());
+    for target in &fleet.targets {
+        place(target, &by_name, &mut placed, &mut out);
+    }
+    out
+}
+
+fn target_report(
+    name: Name,
+    voices: Vec<Voice>,
+    course: &[Change],
+    terms: &mut Terms,
+) -> TargetReport {
+    let outages = terms.outages(&name, course);
     let mut all = Numbers::default();
-    for (_, seen) in &agents {
-        all.merge(&seen.numbers);
+    for voice in &voices {
+        all.merge(&voice.seen.numbers);
     }
     TargetReport {
         name,
         group: None,
         tags: Vec::new(),
         all: Numbers { outages, ..all },
-        agents: agents
+        agents: voices
             .into_iter()
-            .map(|(agent, s)| (agent, s.numbers))
+            .map(|voice| (voice.agent, voice.each, voice.seen.numbers))
             .collect(),
     }
 }

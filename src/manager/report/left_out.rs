@@ -1,5 +1,5 @@
 //! Times that a report leaves out, and whose: those of maintenance that the fleet file
-//! wants excluded.
+//! wants excluded, or wanted so when it took place.
 //!
 //! Always: what is left out of a target's numbers is left out of those of all its agents;
 //! a time counts once, however many reasons there are to leave it out.
@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use crate::config::Fleet;
 use crate::error::{Error, Result};
+use crate::manager::quiet::{self, QuietLog};
 use crate::model::{Name, Wall};
 use crate::quiet::{Pattern, Span};
 use crate::stats::Spans;
@@ -29,12 +30,20 @@ pub struct LeftOut {
 ///
 /// # Errors
 /// More occurrences of maintenance than a report can hold.
-pub fn left_out(fleet: &Fleet, _data: &Path, since: Wall, until: Wall) -> Result<Vec<LeftOut>> {
-    let mut all = Vec::new();
+pub fn left_out(fleet: &Fleet, data: &Path, since: Wall, until: Wall) -> Result<Vec<LeftOut>> {
+    let log = QuietLog::load(data)?;
+    let noted = quiet::excluded(&log, since, until);
+    // What the manager noted at the time, whatever the fleet file says now.
+    let mut all: Vec<LeftOut> = noted
+        .map(|(targets, span)| LeftOut {
+            targets: targets.to_vec(),
+            span,
+        })
+        .collect();
     for planned in fleet.maintenance.iter().filter(|m| m.exclude) {
         let mut at = since;
         while let Some(span) = planned.when.next(at).filter(|span| span.from < until) {
-            if all.len() == OCCURRENCES_MAX {
+            if all.len() >= OCCURRENCES_MAX {
                 return Err(too_many(since));
             }
             at = span.until;

@@ -1,4 +1,4 @@
-//! Outages of a target: the times in which what its agents saw together was down.
+//! Outages of a target: the times in which the verdict on it was down.
 //!
 //! Pure. An outage ends when the target is seen to answer. Time that nobody measured, or
 //! that is left out, neither ends nor lengthens it; what was under way before the window
@@ -7,8 +7,6 @@
 use super::course::Change;
 use super::stream::Window;
 use crate::health::State;
-use crate::model::{DownWhen, Wall};
-use crate::quorum::verdict;
 use crate::stats::Spans;
 
 /// How many outages, and how long; those of several targets add up.
@@ -41,30 +39,15 @@ impl Outages {
         self.ended_ms += other.ended_ms;
     }
 
-    /// The outages of a target within the window, out of the course that each of its
-    /// agents saw, by the rule for how many of them it takes.
-    pub fn of(window: Window, left_out: &Spans, rule: DownWhen, courses: &[&[Change]]) -> Outages {
-        let mut changes: Vec<(Wall, usize, State)> = Vec::new();
-        for (agent, course) in courses.iter().enumerate() {
-            changes.extend(course.iter().map(|&(at, state)| (at, agent, state)));
-        }
-        changes.sort_by_key(|&(at, ..)| at);
-        let mut states = vec![State::Stale; courses.len()];
+    /// The outages of a target within the window, out of the course of its verdict.
+    pub fn of(window: Window, left_out: &Spans, course: &[Change]) -> Outages {
         let mut tally = Tally::default();
         let (mut from, mut now) = (window.since, State::Stale);
-        let end = (window.until, None);
-        let changes = changes
-            .into_iter()
-            .map(|(at, agent, to)| (at, Some((agent, to))));
-        for (at, change) in changes.chain([end]) {
+        for (at, to) in course.iter().copied().chain([(window.until, State::Stale)]) {
             let at = at.clamp(from, window.until);
             let ms = at.0 - from.0 - left_out.overlap_ms(from, at);
             tally.stretch(ms, now);
-            if let Some((agent, to)) = change {
-                states[agent] = to;
-                now = verdict(rule, states.iter().copied());
-            }
-            from = at;
+            (from, now) = (at, to);
         }
         tally.finish()
     }
@@ -109,6 +92,8 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manager::report::excuses::verdicts;
+    use crate::model::{DownWhen, Wall};
     use crate::quiet::Span;
 
     /// A letter for each second: `u` up, `d` down, `?` unknown, `.` not measured.
@@ -139,7 +124,7 @@ mod tests {
         let left_out = Spans::new(left_out.iter().map(span).collect());
         let courses: Vec<Vec<Change>> = agents.iter().map(|text| course(text)).collect();
         let courses: Vec<&[Change]> = courses.iter().map(Vec::as_slice).collect();
-        let o = Outages::of(window, &left_out, rule, &courses);
+        let o = Outages::of(window, &left_out, &verdicts(rule, &courses));
         (o.count, o.longest_ms / 1_000, o.ended, o.ended_ms / 1_000)
     }
 

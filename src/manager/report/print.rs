@@ -39,9 +39,12 @@ impl Report {
             let tags: Vec<&str> = target.tags.iter().map(Name::as_str).collect();
             let last = [group, &tags.join(" ")];
             push_csv(&mut out, [target.name.as_str(), ""], &target.all, last);
-            for (agent, numbers) in &target.agents {
-                let first = [target.name.as_str(), agent.as_str()];
-                push_csv(&mut out, first, numbers, last);
+            for (agent, each, numbers) in &target.agents {
+                let agent = match each {
+                    Some(ip) => format!("{agent} at {ip}"),
+                    None => agent.to_string(),
+                };
+                push_csv(&mut out, [target.name.as_str(), &agent], numbers, last);
             }
         }
         for (group, numbers) in &self.groups {
@@ -87,7 +90,16 @@ fn write_target(o: &mut Object<'_>, target: &TargetReport) {
             }
         });
     }
-    write_list(o, "agents", &target.agents);
+    o.array("agents", |a| {
+        for (agent, each, numbers) in &target.agents {
+            a.object(|o| {
+                write_numbers(o, agent, numbers);
+                if let Some(ip) = each {
+                    o.str("each", &ip.to_string());
+                }
+            });
+        }
+    });
 }
 
 fn write_list(o: &mut Object<'_>, key: &str, list: &[(Name, Numbers)]) {

@@ -1,6 +1,8 @@
-//! What one agent's records say about each target it probes, within a window.
+//! What one agent's records say about each target it probes, or each address of it, within a
+//! window.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use super::course::{Change, Course};
 use super::left_out::{ByTarget, LeftOut};
 use super::outages::Outages;
 use crate::config::{Fleet, INTERVAL_DEFAULT};
-use crate::model::{DownWhen, Name, Rules, Wall, Watched};
+use crate::model::{DownWhen, Name, Row, Rules, Target, Wall, Watched};
 use crate::record::Body;
 use crate::stats::{Availability, Histogram, Spans};
 
@@ -48,27 +50,38 @@ impl Terms {
         self.rules.get(target).copied().unwrap_or_default()
     }
 
-    /// The outages of a target, out of the courses that its agents saw.
-    pub fn outages(&mut self, target: &Name, courses: &[&[Change]]) -> Outages {
+    /// How many rows have to see a target down.
+    pub fn down_when(&self, target: &Name) -> DownWhen {
+        self.rules(target).down_when
+    }
+
+    /// The outages of a target, out of the course of its verdict.
+    pub fn outages(&mut self, target: &Name, course: &[Change]) -> Outages {
         let left_out = self.left_out.of(target);
-        let rule = self.rules(target).down_when;
-        Outages::of(self.window, &left_out, rule, courses)
+        Outages::of(self.window, &left_out, course)
     }
 }
 
-/// The streams of one agent, by target.
+/// The streams of one agent, by target and address.
 #[derive(Debug)]
 pub struct Streams {
     /// What the fleet wants probed from here, and how often; `None` when every target seen
     /// is wanted.
-    wanted: Option<HashMap<Name, Duration>>,
+    wanted: Option<HashMap<Name, Wanted>>,
     /// How far back results matter.
     lookback: Duration,
-    /// Where in `streams` a target's is.
-    places: HashMap<Name, usize>,
+    /// Where in `streams` a row's is.
+    places: HashMap<Row, usize>,
     streams: Vec<Stream>,
     /// The agent has started and tells which targets it takes up again.
     resuming: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    interval: Duration,
+    /// Each address is to have a stream of its own.
+    each: bool,
 }
 
 #[derive(Debug)]
@@ -98,10 +111,11 @@ impl Streams {
         let watched = targets.iter().flatten();
         let lookback = watched.map(|w| lookback(w.target.interval, &w.rules)).max();
         let by_name = |targets: Vec<Watched>| {
-            let pairs = targets
-                .into_iter()
-                .map(|w| (w.target.name, w.target.interval));
-            pairs.collect()
+            let wanted = |target: Target| {
+                let (interval, each) = (target.interval, target.each_address);
+                (target.name, Wanted { interval, each })
+            };
+            targets.into_iter().map(|w| wanted(w.target)).collect()
         };
         Streams {
             lookback: lookback.unwrap_or(lookback_usual()),
@@ -124,18 +138,24 @@ impl Streams {
             Body::Result(sample) => {
                 self.resuming = false;
                 let us = sample.ok().then_some(sample.us);
-                self.stream(terms, &sample.target, since).result(at, us);
+                self.stream(terms, &sample.target, sample.each, since)
+                    .result(at, us);
             }
             Body::Began {
-                target, interval, ..
+                target,
+                each,
+                interval,
+                ..
             } => {
-                // One that a restarted agent takes up again was to be measured all along.
-                let from = if self.resuming { since } else { at };
-                self.stream(terms, target, from).began(at, *interval);
+                // One that a restarted agent takes up again was to be measured all along; but
+                // a name of which each address is probed is probed itself for a moment only.
+                let whole = each.is_none() && self.is_by_address(target);
+                let from = if self.resuming && !whole { since } else { at };
+                self.stream(terms, target, *each, from).began(at, *interval);
             }
-            Body::Ended { target, .. } => {
+            Body::Ended { target, each } => {
                 let window = terms.window;
-                self.stream(terms, target, since).ended(window, at);
+                self.stream(terms, target, *each, since).ended(window, at);
             }
             Body::Start { alive, .. } => {
                 self.resuming = alive.is_some();
@@ -145,42 +165,60 @@ impl Streams {
         }
     }
 
-    /// The target's stream; a new one is asked for from `from` on.
-    fn stream(&mut self, terms: &mut Terms, target: &Name, from: Wall) -> &mut Stream {
-        let place = match self.places.get(target) {
+    /// Whether the fleet wants each address of a target probed by itself.
+    fn is_by_address(&self, target: &Name) -> bool {
+        let wanted = self.wanted.as_ref().and_then(|w| w.get(target));
+        wanted.is_some_and(|wanted| wanted.each)
+    }
+
+    /// The row's stream; a new one is asked for from `from` on.
+    fn stream(
+        &mut self,
+        terms: &mut Terms,
+        target: &Name,
+        each: Option<IpAddr>,
+        from: Wall,
+    ) -> &mut Stream {
+        let row = Row {
+            target: target.clone(),
+            each,
+        };
+        let place = match self.places.get(&row) {
             Some(place) => *place,
             None => {
                 let wanted = self.wanted.as_ref();
-                let interval = wanted.and_then(|wanted| wanted.get(target)).copied();
-                let interval = interval.unwrap_or(INTERVAL_DEFAULT);
+                let wanted = wanted.and_then(|wanted| wanted.get(target));
+                let interval = wanted.map_or(INTERVAL_DEFAULT, |wanted| wanted.interval);
                 self.streams
                     .push(Stream::new(terms, target, interval, from));
                 let place = self.places.len();
-                self.places.insert(target.clone(), place);
+                self.places.insert(row, place);
                 place
             }
         };
         &mut self.streams[place]
     }
 
-    /// What each target's stream came to; one that is wanted and of which nothing was
+    /// What each row's stream came to; a target that is wanted and of which nothing was
     /// heard was not measured at all.
-    pub fn finish(mut self, terms: &mut Terms) -> Vec<(Name, Seen)> {
+    pub fn finish(mut self, terms: &mut Terms) -> Vec<(Row, Seen)> {
         let names = self.wanted.iter().flat_map(HashMap::keys);
-        for target in names.cloned().collect::<Vec<_>>() {
-            self.stream(terms, &target, terms.window.since);
+        let heard: HashSet<Name> = self.places.keys().map(|row| row.target.clone()).collect();
+        let silent = names.filter(|name| !heard.contains(*name));
+        for target in silent.cloned().collect::<Vec<_>>() {
+            self.stream(terms, &target, None, terms.window.since);
         }
-        let mut names: Vec<(Name, usize)> = self.places.into_iter().collect();
-        names.sort_unstable_by_key(|(_, place)| *place);
+        let mut rows: Vec<(Row, usize)> = self.places.into_iter().collect();
+        rows.sort_unstable_by_key(|(_, place)| *place);
         let wanted = self.wanted;
-        let finish = |((target, _), stream): ((Name, usize), Stream)| {
-            let wanted = wanted.as_ref().is_none_or(|w| w.contains_key(&target));
+        let finish = |((row, _), stream): ((Row, usize), Stream)| {
+            let wanted = wanted.as_ref().is_none_or(|w| w.contains_key(&row.target));
             // Else the fleet wants it no more, which this agent has not told us yet.
             let end = (!wanted).then(|| stream.last_stands_until());
             let seen = stream.finish(terms.window, end);
-            (target, seen)
+            (row, seen)
         };
-        names.into_iter().zip(self.streams).map(finish).collect()
+        rows.into_iter().zip(self.streams).map(finish).collect()
     }
 }
 
@@ -264,7 +302,7 @@ impl Stream {
         measured.asked_ms = self.asked_ms;
         let course = self.course.changes();
         // One agent's course is the verdict on it.
-        let outages = Outages::of(window, &self.left_out, DownWhen::Any, &[&course]);
+        let outages = Outages::of(window, &self.left_out, &course);
         let numbers = Numbers {
             measured,
             latencies: self.latencies,

@@ -1,5 +1,7 @@
 //! Reports over histories whose truth is known.
 
+mod excused;
+
 use std::time::Duration;
 
 use super::*;
@@ -46,7 +48,7 @@ type Expected = (u64, u64, u64, u64, u64);
 fn of(report: &Report, target: &str, agent: &str) -> Expected {
     let target = report.targets.iter().find(|t| t.name.as_str() == target);
     let agents = &target.unwrap().agents;
-    let (_, numbers) = agents.iter().find(|(a, _)| a.as_str() == agent).unwrap();
+    let (_, _, numbers) = agents.iter().find(|(a, ..)| a.as_str() == agent).unwrap();
     let m = numbers.measured;
     (
         m.probes,
@@ -426,7 +428,7 @@ fn each_agent_has_the_outages_that_it_saw() {
     failing(data.path(), &[(500, 400)], &[(450, 350), (100, 50)]);
     let report = run(data.path(), Some(&fleet()), SINCE, NOW, &[]).unwrap();
     let web = &report.targets[0];
-    let agents = [0, 1].map(|i| down(&web.agents[i].1));
+    let agents = [0, 1].map(|i| down(&web.agents[i].2));
     assert_eq!(agents, [(1, 100, 1, 100), (2, 100, 2, 150)]);
     assert_eq!(down(&web.all), (1, 50, 1, 50));
 }
@@ -628,7 +630,7 @@ fn times_left_out_count_for_nothing() {
         assert_eq!(of(&report, "web", "attic"), expected, "{what}");
         let web = &report.targets[0];
         assert_eq!(down(&web.all), outages, "{what}");
-        let answered: u64 = web.agents.iter().map(|(_, n)| n.measured.ok).sum();
+        let answered: u64 = web.agents.iter().map(|(.., n)| n.measured.ok).sum();
         assert_eq!(web.all.latencies.count(), answered, "{what}");
     }
 }
