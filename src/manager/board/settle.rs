@@ -45,6 +45,8 @@ pub(super) struct Group {
 /// Who says what at one moment.
 #[derive(Debug)]
 pub(super) struct Voices {
+    /// Of each row: its state.
+    raw: Vec<State>,
     /// Of each row: its state, or why that has no say.
     pub rows: Vec<State>,
     /// Of each group.
@@ -165,8 +167,8 @@ impl Board {
 
     /// Who says what now.
     pub(super) fn voices(&self, now: Wall) -> Voices {
-        let mut rows: Vec<State> = self.cells.iter().map(|c| self.state(c, now)).collect();
-        let raw = rows.clone();
+        let raw: Vec<State> = self.cells.iter().map(|c| self.state(c, now)).collect();
+        let mut rows = raw.clone();
         let mut verdicts = vec![State::Unknown; self.groups.len()];
         for &g in &self.order {
             let group = &self.groups[g];
@@ -181,7 +183,11 @@ impl Board {
             }
             verdicts[g] = self.verdict_of(group, &rows);
         }
-        Voices { rows, verdicts }
+        Voices {
+            raw,
+            rows,
+            verdicts,
+        }
     }
 
     fn verdict_of(&self, group: &Group, rows: &[State]) -> State {
@@ -222,19 +228,15 @@ impl Board {
     /// come in, and once a second. `quiet` says why nobody is to be alerted of a target at
     /// some time. Whether anything was told since the last time.
     pub fn settle(&mut self, now: Wall, quiet: impl Fn(&Name, Wall) -> Option<Cause>) -> bool {
-        let raw: Vec<State> = self.cells.iter().map(|c| self.state(c, now)).collect();
         let voices = self.voices(now);
         for (i, cell) in self.cells.iter_mut().enumerate() {
             cell.born.get_or_insert(now);
-            match (raw[i], voices.rows[i]) {
-                (State::Down, State::Down) => {}
-                (State::Down, _) => cell.owed = cell.rules.down_after.failures(),
-                (State::Up | State::Slow, _) => cell.owed = 0,
-                // What is not known changes nothing.
-                _ => {}
+            // Paid by the failures that follow, those of a later outage, too.
+            if voices.raw[i] == State::Down && voices.rows[i] != State::Down {
+                cell.owed = cell.rules.down_after.failures();
             }
         }
-        self.tell_cut_off(&raw, now);
+        self.tell_cut_off(&voices.raw, now);
         for g in 0..self.groups.len() {
             self.groups[g].quiet = quiet(&self.targets[g], now);
             self.settle_group(g, &voices, now);

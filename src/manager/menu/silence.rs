@@ -29,6 +29,7 @@ pub(super) fn menu(manager: &dyn Running, talk: &mut Talk<'_>) -> Answer<()> {
         none if none.is_empty() => talk.say("Nothing is silenced.")?,
         open => talk.show(&table(&open))?,
     }
+    talk.show("\n")?;
     match talk.choose(&CHOICES, 1, Do::Back)? {
         Do::Add => add(manager, talk),
         Do::Lift => lift(manager, talk),

@@ -20,9 +20,13 @@ fn ip(last: u8) -> IpAddr {
 }
 
 fn watched(address: &str, each_address: bool) -> Watched {
+    named("web", address, each_address)
+}
+
+fn named(target: &str, address: &str, each_address: bool) -> Watched {
     Watched {
         target: Target {
-            name: name("web"),
+            name: name(target),
             address: address.parse().unwrap(),
             interval: Duration::from_secs(10),
             timeout: Duration::from_secs(3),
@@ -68,6 +72,10 @@ impl Play {
     }
 
     fn result(&mut self, second: u64, each: Option<u8>, ok: bool) {
+        self.result_of("web", second, each, ok);
+    }
+
+    fn result_of(&mut self, target: &str, second: u64, each: Option<u8>, ok: bool) {
         let failure = Failure {
             why: Why::Timeout,
             text: "timed out".to_string(),
@@ -75,7 +83,7 @@ impl Play {
         self.take(
             second,
             Body::Result(Sample {
-                target: name("web"),
+                target: name(target),
                 at: at(second),
                 us: 1_000,
                 failure: (!ok).then_some(failure),
@@ -170,6 +178,26 @@ fn each_address_has_its_say() {
         (targets[0].state, targets[0].agents.len()),
         (State::Down, 3)
     );
+}
+
+#[test]
+fn a_parent_is_down_when_all_its_addresses_are() {
+    for (other, state) in [(true, State::Down), (false, State::Unreachable)] {
+        let mut play = Play::new();
+        let web = watched("www.example.org:443", true);
+        let fleet = [(name("a"), vec![named("db", "10.0.0.7:5432", false), web])];
+        play.board.set_fleet(&fleet);
+        play.board.set_parents(&name("db"), &[name("web")]);
+        play.board.set_order();
+        for second in [10, 20, 30] {
+            play.result(second, Some(7), false);
+            play.result(second, Some(8), other);
+            play.result_of("db", second, None, false);
+        }
+        let rows = play.board.snapshot(at(31)).rows;
+        let db = rows.iter().find(|row| row.target == name("db"));
+        assert_eq!(db.unwrap().state, state, "{other}");
+    }
 }
 
 #[test]

@@ -417,6 +417,11 @@ fn what_lies_behind_something_down_is_unreachable_and_silent() {
     play.rows(150, "a", "x+");
     assert_eq!(play.told(), ["db down from a: connect: timed out"]);
     assert_eq!(play.row(151, "a", "db").since, Some(at(80)));
+    // Once it was up again, the next outage takes no more than any.
+    play.rows(160, "a", "++ ++ x+ xx xx xx x+ x+ ++ ++ ++");
+    play.told();
+    play.rows(300, "a", "x+ x+ x+");
+    assert_eq!(play.told(), ["db down from a: connect: timed out"]);
 }
 
 #[test]
@@ -529,6 +534,10 @@ fn an_outage_known_only_afterwards_is_told_late_and_once() {
         }
         play.settle(301);
         assert_eq!(play.told(), expected, "{other:?} {told_down} {quiet:?}");
+        if !expected.is_empty() {
+            let since = play.board.snapshot(at(301)).targets()[0].since;
+            assert_eq!(since, Some(at(40)));
+        }
     }
 }
 
