@@ -254,6 +254,28 @@ fn a_receiver_hears_of_what_it_asked_for() {
 }
 
 #[test]
+fn who_does_not_hear_of_flapping_is_told_what_differs_when_it_is_over() {
+    for (on, after, expected) in [
+        (vec![On::Down, On::Up], Down, vec![]),
+        (vec![On::Down, On::Up], Fine, vec!["db up<down"]),
+        (On::ALL.to_vec(), Down, vec!["db down<flapping"]),
+    ] {
+        let mut world = World::default();
+        let mut ops = Receiver::new(AlertRule {
+            on,
+            group_wait: Duration::ZERO,
+            ..rule()
+        });
+        world.set(target("db"), Down, 1);
+        assert_eq!(ops.look(&world, 1), ["db down<up"]);
+        world.set(target("db"), Flapping, 2);
+        ops.look(&world, 2);
+        world.set(target("db"), after, 3);
+        assert_eq!(ops.look(&world, 3), expected);
+    }
+}
+
+#[test]
 fn a_receiver_hears_of_its_targets_alone() {
     let mut world = World::default();
     let mut ops = Receiver::new(AlertRule {

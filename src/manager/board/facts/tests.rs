@@ -201,6 +201,11 @@ fn an_event_tells_who_sees_what() {
         voices,
         [("a", "down", true), ("b", "down", true), ("c", "up", false)]
     );
+    // A reminder tells of nothing that is over.
+    let event = play
+        .board
+        .alert_event(&web(), (Condition::Down, at(21)), is, at(42));
+    assert_eq!((event.was.as_str(), event.lasted), ("down", None));
     play.rows(50, "a", "+ +");
     let is = play.board.fact(&web(), at(62)).unwrap();
     let event = play

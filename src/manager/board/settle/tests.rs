@@ -87,8 +87,15 @@ impl Play {
 
     /// A result of one agent, and what is settled then.
     fn one(&mut self, second: u64, agent: &str, target: &str, ok: bool) {
+        self.failing(second, agent, target, (!ok).then_some("connect: timed out"));
+    }
+
+    fn failing(&mut self, second: u64, agent: &str, target: &str, text: Option<&str>) {
         self.seq += 1;
-        let record = record(self.seq, second, target, ok);
+        let mut record = record(self.seq, second, target, text.is_none());
+        if let (Body::Result(sample), Some(text)) = (&mut record.body, text) {
+            sample.failure.as_mut().unwrap().text = text.to_string();
+        }
         self.board
             .record(&name(agent), Epoch(1), &record, at(second));
         self.settle(second);
@@ -211,6 +218,18 @@ fn a_target_is_told_by_the_verdict_over_its_agents() {
         }
         assert_eq!(play.told(), told, "{down_when:?} {a} {b} {c}");
     }
+}
+
+#[test]
+fn the_cause_is_the_latest_that_was_seen() {
+    let mut play = Play::new(&["a", "b"], &["web"], DownWhen::All);
+    play.rows(1, "a", "+");
+    play.rows(1, "b", "+");
+    for second in [10, 20, 30] {
+        play.failing(second, "b", "web", Some("early"));
+        play.failing(second + 1, "a", "web", Some("late"));
+    }
+    assert_eq!(play.told(), ["web down from all 2 agents: late"]);
 }
 
 #[test]
