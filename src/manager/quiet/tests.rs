@@ -515,3 +515,17 @@ fn a_pattern_has_to_mean_a_target_of_the_fleet() {
         assert_eq!(got.unwrap_or_default(), expected);
     }
 }
+
+#[test]
+fn what_is_over_is_still_known() {
+    let mut log = QuietLog::default();
+    let db: Name = "db1".parse().unwrap();
+    let targets = vec!["db*".parse().unwrap()];
+    log.silence(targets, Wall(2_000), "", Wall(1_000));
+    log.unsilence(&Which::All, Wall(1_500));
+    for (at, was) in [(999, false), (1_000, true), (1_499, true), (1_500, false)] {
+        let got = log.was(&db, Wall(at)).map(|entry| entry.cause);
+        assert_eq!(got, was.then_some(Cause::Silence), "{at}");
+        assert!(log.was(&"web".parse().unwrap(), Wall(at)).is_none());
+    }
+}
