@@ -60,6 +60,7 @@ bench: build ## figures of the kind docs/benchmarks.md holds
 	sh tests/bench.sh $(RELEASE)
 	$(CARGO) bench --bench link
 	$(CARGO) bench --bench hostile
+	$(CARGO) bench --bench board
 
 clean: ## remove what was built
 	$(CARGO) clean
