@@ -146,6 +146,11 @@ impl Health {
         self.push(rules, &run);
     }
 
+    /// The failures since the latest answer had an excuse: they say nothing of flapping.
+    pub fn excuse(&mut self) {
+        self.flaps.excuse();
+    }
+
     /// What is known still held at `seen`, though there is no new result.
     pub fn confirm(&mut self, seen: Wall) {
         self.seen = self.seen.max(Some(seen));

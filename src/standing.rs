@@ -31,12 +31,27 @@ pub enum News {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Standing {
     told: Option<Known>,
+    /// When it was told that it flaps, or that it does no longer.
+    turned: Option<Wall>,
+    /// That it still is so was seen since a restart.
+    confirmed: bool,
 }
 
 impl Standing {
     /// Takes back what was told before a restart.
     pub fn restore(&mut self, told: Known) {
         self.told = Some(told);
+        self.confirmed = false;
+    }
+
+    /// What is told, since when that is so; `None` until it was seen since a restart.
+    pub fn confirmed(&self) -> Option<(Known, Wall)> {
+        let told = self.told.filter(|_| self.confirmed)?;
+        let since = match told.flapping {
+            true => self.turned.unwrap_or(told.since),
+            false => self.turned.map_or(told.since, |at| at.max(told.since)),
+        };
+        Some((told, since))
     }
 
     /// What was told last: kept on disk.
@@ -51,10 +66,14 @@ impl Standing {
         }
     }
 
-    /// Compares what is so now with what was told, and is told with that. Gives back what
-    /// is worth telling, in order.
-    pub fn tell(&mut self, now: Known) -> Vec<News> {
+    /// Compares what is so `at` this moment with what was told, and is told with that. Gives
+    /// back what is worth telling, in order.
+    pub fn tell(&mut self, now: Known, at: Wall) -> Vec<News> {
         let mut news = Vec::new();
+        self.confirmed = true;
+        if self.told.is_some_and(|told| told.flapping) != now.flapping {
+            self.turned = Some(at);
+        }
         match (self.told.is_some_and(|told| told.flapping), now.flapping) {
             (false, true) => news.push(News::Flapping),
             (true, false) => news.push(News::Steady),
@@ -136,7 +155,7 @@ mod tests {
                 news.extend(
                     known
                         .into_iter()
-                        .flat_map(|known| self.standing.tell(known)),
+                        .flat_map(|known| self.standing.tell(known, at(second))),
                 );
             }
             news
@@ -232,9 +251,9 @@ mod tests {
             since: at(second),
             flapping: false,
         };
-        assert_eq!(standing.tell(known(10)), [News::Down]);
+        assert_eq!(standing.tell(known(10), at(40)), [News::Down]);
         // Another agent sees it later.
-        assert_eq!(standing.tell(known(20)), []);
+        assert_eq!(standing.tell(known(20), at(50)), []);
         assert_eq!(standing.told(), Some(known(10)));
         standing.began_no_earlier(at(5));
         assert_eq!(standing.told(), Some(known(10)));
@@ -250,9 +269,19 @@ mod tests {
             since: at(1),
             flapping,
         };
-        let told = standing.tell(known(Verdict::Up, true));
+        let told = standing.tell(known(Verdict::Up, true), at(5));
         assert_eq!(told, [News::Flapping]);
-        let told = standing.tell(known(Verdict::Down, false));
+        let since = |standing: &Standing| standing.confirmed().map(|(_, since)| since);
+        assert_eq!(since(&standing), Some(at(5)));
+        let told = standing.tell(known(Verdict::Down, false), at(9));
         assert_eq!(told, [News::Steady, News::Down]);
+        // What it is now is told only since then.
+        assert_eq!(since(&standing), Some(at(9)));
+        // After a restart it is nothing until it is seen.
+        let told = standing.told().unwrap();
+        standing.restore(told);
+        assert_eq!(since(&standing), None);
+        assert_eq!(standing.tell(told, at(20)), []);
+        assert!(since(&standing).is_some());
     }
 }

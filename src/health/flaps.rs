@@ -41,6 +41,15 @@ impl Flaps {
         };
     }
 
+    /// The failures since the latest answer had an excuse: they are no change.
+    pub fn excuse(&mut self) {
+        if self.failed == Some(true) {
+            let newest = self.changes.checked_ilog2();
+            self.changes &= !newest.map_or(0, |bit| 1 << bit);
+            self.failed = Some(false);
+        }
+    }
+
     /// Whether there was any result.
     pub fn any(&self) -> bool {
         self.failed.is_some()
@@ -69,6 +78,25 @@ impl Flaps {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn failures_with_an_excuse_are_no_change() {
+        let mut flaps = Flaps::default();
+        for failed in [false, true, true] {
+            flaps.push(failed);
+        }
+        assert!(flaps.weight() > 0);
+        flaps.excuse();
+        assert_eq!(flaps.weight(), 0);
+        flaps.push(false);
+        assert_eq!(flaps.weight(), 0);
+        // Without failures there is nothing to excuse.
+        flaps.push(true);
+        flaps.push(false);
+        let before = flaps.weight();
+        flaps.excuse();
+        assert_eq!(flaps.weight(), before);
+    }
 
     /// After 21 results, with changes at these places: 0 is the oldest, 19 the newest.
     fn with(changes: &[u32], flapping: bool) -> Flaps {

@@ -26,7 +26,7 @@ use crate::record::{Body, Record};
 use crate::stats::Outcome;
 
 use cell::{Cell, Finding};
-pub use facts::{Condition, Fact};
+pub use facts::{Condition, Fact, Look};
 pub use link::{CLOCK_OFF_MS, Link};
 use settle::Group;
 pub use snapshot::{AgentRow, Row, Snapshot, TargetRow, Widest};

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tcpmon::clock;
-use tcpmon::manager::board::Board;
+use tcpmon::manager::board::{Board, Look};
 use tcpmon::model::{Epoch, Failure, Name, Sample, Target, Wall, Watched, Why};
 use tcpmon::record::{Body, Record};
 
@@ -105,7 +105,7 @@ fn main() {
             board.snapshot_page(now, 0, 20);
         });
         let unwell = median(|| {
-            board.unwell(now);
+            Look::new(&board, now).unwell();
         });
         println!(
             "{} rows, {what}: settle {settle} us, a page of the view {page} us, what is unwell {unwell} us",

@@ -18,7 +18,7 @@ use crate::clock;
 use crate::error::{Context, Error, Result};
 use crate::files;
 use crate::json;
-use crate::manager::board::{Board, Condition, Fact};
+use crate::manager::board::{Board, Condition, Fact, Look};
 use crate::manager::core::Core;
 use crate::model::{Name, Wall};
 
@@ -101,7 +101,7 @@ impl Posts {
         now: Wall,
     ) -> Option<Wall> {
         let manager = core.name();
-        let facts = OnBoard { board, now };
+        let facts = Look::new(board, now);
         let posts = self.posts.lock().expect("posts");
         let next_at = posts.values().filter_map(|post| {
             let mut receiver = post.receiver();
@@ -213,22 +213,16 @@ impl Post {
     }
 }
 
-/// The facts that the board has at one moment.
-struct OnBoard<'b> {
-    board: &'b Board,
-    now: Wall,
-}
-
-impl Facts for OnBoard<'_> {
+impl Facts for Look<'_> {
     fn fact(&self, subject: &Subject) -> Option<Fact> {
-        self.board.fact(subject, self.now)
+        Look::fact(self, subject)
     }
 
     fn unwell(&self) -> Vec<Subject> {
-        self.board.unwell(self.now)
+        Look::unwell(self)
     }
 
     fn event(&self, subject: &Subject, was: (Condition, Wall), is: Fact) -> AlertEvent {
-        self.board.alert_event(subject, was, is, self.now)
+        Look::event(self, subject, was, is)
     }
 }

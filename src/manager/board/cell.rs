@@ -69,6 +69,8 @@ pub(super) struct Cell {
     pub answered: Option<Wall>,
     /// Since when the row is there.
     pub born: Option<Wall>,
+    /// What it fails for had an excuse when that was last looked at.
+    pub excused: bool,
     /// So many more failures it takes until it is down, because those so far had an excuse.
     pub owed: u32,
     health: Health,
@@ -88,6 +90,7 @@ impl Cell {
             last: None,
             answered: None,
             born: None,
+            excused: false,
             owed: 0,
             health: Health::default(),
             hour: Rolling::default(),
@@ -166,8 +169,19 @@ impl Cell {
             true => self.answered = self.answered.max(Some(at)),
             false => self.owed = self.owed.saturating_sub(run.times),
         }
+        let excused = self.excused && !finding.ok;
         self.last = Some(finding);
         self.health.take(&self.rules, run);
+        if excused {
+            self.health.excuse();
+        }
+    }
+
+    /// What it fails for has an excuse: it will have to fail as often again without one.
+    pub fn excuse(&mut self) {
+        self.excused = true;
+        self.owed = self.rules.down_after.failures();
+        self.health.excuse();
     }
 
     /// The newest result as an agent tells it that may have had the same one for a while:

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::settle::Voices;
 use super::{Agent, Board, State, link};
 use crate::alert::{AlertEvent, On, Subject, Voice};
 use crate::health::Verdict;
@@ -87,29 +88,46 @@ pub struct Fact {
     pub quiet: Option<Cause>,
 }
 
-impl Board {
+/// A look at the board at one moment; who says what is worked out once.
+pub struct Look<'b> {
+    board: &'b Board,
+    now: Wall,
+    voices: Voices,
+}
+
+impl<'b> Look<'b> {
+    /// Looks at the board as it is now.
+    pub fn new(board: &'b Board, now: Wall) -> Look<'b> {
+        let voices = board.voices(now);
+        Look { board, now, voices }
+    }
+
     /// How something is; `None` when nobody knows.
-    pub fn fact(&self, subject: &Subject, now: Wall) -> Option<Fact> {
+    pub fn fact(&self, subject: &Subject) -> Option<Fact> {
         let gone = Fact {
             condition: Condition::Gone,
-            since: now,
+            since: self.now,
             quiet: None,
         };
         match subject {
-            Subject::Target(name) => match self.group_named(name) {
+            Subject::Target(name) => match self.board.group_named(name) {
                 Some(group) => self.target_fact(group),
                 None => Some(gone),
             },
-            Subject::Agent(name) => match self.agents.get(name) {
-                Some(agent) => agent.fact(now),
-                None => Some(gone),
+            Subject::Agent(name) => match self.board.agents.contains_key(name) {
+                true => self.agent_fact(name),
+                false => Some(gone),
             },
         }
     }
 
-    fn target_fact(&self, group: usize) -> Option<Fact> {
-        let group = &self.groups[group];
-        let told = group.standing.told()?;
+    fn target_fact(&self, g: usize) -> Option<Fact> {
+        let group = &self.board.groups[g];
+        let known = matches!(
+            self.voices.verdicts[g],
+            State::Up | State::Slow | State::Down
+        );
+        let (told, since) = group.standing.confirmed().filter(|_| known)?;
         let condition = match told.verdict {
             _ if told.flapping => Condition::Flapping,
             Verdict::Down => Condition::Down,
@@ -118,31 +136,51 @@ impl Board {
         };
         Some(Fact {
             condition,
-            since: told.since,
+            since,
             quiet: group.quiet,
         })
     }
 
+    fn agent_fact(&self, name: &Name) -> Option<Fact> {
+        let board = self.board;
+        let fact = board.agents[name].fact(self.now)?;
+        let anchors = || board.anchor_rows(name);
+        match fact.condition {
+            // Whether it still is cut off nobody knows until it says something of an anchor.
+            Condition::CutOff | Condition::Fine
+                if anchors().next().is_some() && !anchors().any(|i| board.cells[i].heard()) =>
+            {
+                None
+            }
+            Condition::CutOff => {
+                let of = |i: usize| board.group_named(&board.cells[i].target.name);
+                let quiet = |i: usize| of(i).and_then(|g| board.groups[g].quiet);
+                let all = anchors().all(|i| quiet(i).is_some());
+                let first = anchors().next().and_then(quiet);
+                Some(Fact {
+                    quiet: first.filter(|_| all),
+                    ..fact
+                })
+            }
+            _ => Some(fact),
+        }
+    }
+
     /// All that is known to be other than fine.
-    pub fn unwell(&self, now: Wall) -> Vec<Subject> {
+    pub fn unwell(&self) -> Vec<Subject> {
         let unwell = |fact: Option<Fact>| fact.is_some_and(|f| f.condition != Condition::Fine);
-        let groups = (0..self.groups.len()).filter(|&g| unwell(self.target_fact(g)));
-        let targets = groups.map(|g| Subject::Target(self.targets[g].clone()));
-        let agents = self.names.iter();
-        let agents = agents.filter(|name| unwell(self.agents[*name].fact(now)));
+        let board = self.board;
+        let groups = (0..board.groups.len()).filter(|&g| unwell(self.target_fact(g)));
+        let targets = groups.map(|g| Subject::Target(board.targets[g].clone()));
+        let agents = board.names.iter();
+        let agents = agents.filter(|name| unwell(self.agent_fact(name)));
         targets.chain(agents.cloned().map(Subject::Agent)).collect()
     }
 
     /// The event that tells how something is, and how it was and since when.
-    pub fn alert_event(
-        &self,
-        subject: &Subject,
-        was: (Condition, Wall),
-        is: Fact,
-        now: Wall,
-    ) -> AlertEvent {
+    pub fn event(&self, subject: &Subject, was: (Condition, Wall), is: Fact) -> AlertEvent {
         let (condition, since) = (is.condition, is.since);
-        let lasted = Duration::from_millis(since.0.saturating_sub(was.1.0));
+        let lasted = since.since(was.1);
         let over = !matches!(was.0, Condition::Fine | Condition::Gone);
         let over = over && condition != was.0;
         let mut event = AlertEvent {
@@ -163,16 +201,22 @@ impl Board {
             return event;
         }
         match subject {
-            Subject::Agent(name) => event.text = self.agent_text(name, was.0, condition, lasted),
+            Subject::Agent(name) => {
+                event.text = self.board.agent_text(name, was.0, condition, lasted);
+            }
             Subject::Target(name) => {
-                if let Some(group) = self.group_named(name) {
-                    self.describe(&mut event, group, was.0, condition, now);
+                if let Some(group) = self.board.group_named(name) {
+                    let change = (was.0, condition);
+                    self.board
+                        .describe(&mut event, group, change, &self.voices.rows);
                 }
             }
         }
         event
     }
+}
 
+impl Board {
     /// The event that tells of an outage that is over, as one row knows it.
     pub(super) fn late_event(
         &self,
@@ -201,8 +245,13 @@ impl Board {
     }
 
     /// What is told of a target: the line, where it is, and who sees what.
-    fn describe(&self, event: &mut AlertEvent, g: usize, was: Condition, is: Condition, now: Wall) {
-        let voices = self.voices(now);
+    fn describe(
+        &self,
+        event: &mut AlertEvent,
+        g: usize,
+        (was, is): (Condition, Condition),
+        rows: &[State],
+    ) {
         let after = event.lasted;
         let up_from = |from| News::Up {
             from,
@@ -222,7 +271,7 @@ impl Board {
             Condition::Slow => State::Slow,
             _ => State::Up,
         };
-        event.text = self.story(g, &voices.rows, state, news).1;
+        event.text = self.story(g, rows, state, news).1;
         let cells = self.groups[g].cells.clone();
         let last = |i: usize| self.cells[i].last.as_ref();
         event.address = self.groups[g].address.clone();
@@ -230,11 +279,11 @@ impl Board {
             .clone()
             .map(|i| Voice {
                 agent: self.cells[i].agent.clone(),
-                state: voices.rows[i].to_string(),
+                state: rows[i].to_string(),
                 why: last(i).and_then(|last| last.why),
             })
             .collect();
-        let failing = cells.filter(|&i| is == Condition::Down && voices.rows[i] == State::Down);
+        let failing = cells.filter(|&i| is == Condition::Down && rows[i] == State::Down);
         let latest = failing.max_by_key(|&i| last(i).map(|last| last.at));
         event.why = latest.and_then(last).and_then(|last| last.why);
     }

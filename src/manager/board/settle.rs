@@ -211,7 +211,7 @@ impl Board {
     }
 
     /// The rows in which an agent sees its anchors.
-    fn anchor_rows<'a>(&'a self, name: &'a Name) -> impl Iterator<Item = usize> + 'a {
+    pub(super) fn anchor_rows<'a>(&'a self, name: &'a Name) -> impl Iterator<Item = usize> + 'a {
         let anchors = self.agents.get(name).map(|agent| &agent.anchors);
         let groups = anchors.into_iter().flatten();
         let groups = groups.filter_map(|anchor| self.group_named(anchor));
@@ -230,10 +230,11 @@ impl Board {
     pub fn settle(&mut self, now: Wall, quiet: impl Fn(&Name, Wall) -> Option<Cause>) -> bool {
         let voices = self.voices(now);
         for (i, cell) in self.cells.iter_mut().enumerate() {
-            cell.born.get_or_insert(now);
-            // Paid by the failures that follow, those of a later outage, too.
+            // A clock that was set back makes nothing younger than now.
+            cell.born = Some(cell.born.map_or(now, |born| born.min(now)));
+            cell.excused = false;
             if voices.raw[i] == State::Down && voices.rows[i] != State::Down {
-                cell.owed = cell.rules.down_after.failures();
+                cell.excuse();
             }
         }
         self.tell_cut_off(&voices.raw, now);
@@ -261,7 +262,8 @@ impl Board {
         let told = group.standing.told();
         let is_news = told.is_none_or(|told| told.verdict != Verdict::Down);
         if verdict == Verdict::Down && is_news && self.is_held(g, voices, now) {
-            self.groups[g].held_since.get_or_insert(now);
+            let held = &mut self.groups[g].held_since;
+            *held = Some(held.map_or(now, |since| since.min(now)));
             return;
         }
         let state = voices.verdicts[g];
@@ -272,7 +274,7 @@ impl Board {
         };
         let group = &mut self.groups[g];
         group.held_since = None;
-        let news = group.standing.tell(known);
+        let news = group.standing.tell(known, now);
         let over = told.filter(|told| !told.verdict.answers() && verdict.answers());
         if let Some(told) = over.filter(|_| !known.flapping) {
             group.outage = Some((told.since, known.since));
@@ -456,6 +458,7 @@ impl Board {
         let agree = |&i: &usize| match news {
             News::Flapping => self.cells[i].flapping(rows[i]),
             News::Steady => true,
+            News::Up { .. } => matches!(rows[i], State::Up | State::Slow),
             _ => rows[i] == state,
         };
         let agree: Vec<&Cell> = cells

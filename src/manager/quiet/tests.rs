@@ -521,7 +521,7 @@ fn what_is_over_is_still_known() {
     let mut log = QuietLog::default();
     let db: Name = "db1".parse().unwrap();
     let targets = vec!["db*".parse().unwrap()];
-    log.silence(targets, Wall(2_000), "", Wall(1_000));
+    log.silence(targets, Wall(2_000), "", Wall(1_000)).unwrap();
     log.unsilence(&Which::All, Wall(1_500));
     for (at, was) in [(999, false), (1_000, true), (1_499, true), (1_500, false)] {
         let got = log.was(&db, Wall(at)).map(|entry| entry.cause);

@@ -14,16 +14,16 @@ fn web() -> Subject {
 }
 
 fn condition(play: &Play, subject: &Subject, second: u64) -> Option<(Condition, Wall)> {
-    let fact = play.board.fact(subject, at(second));
+    let fact = Look::new(&play.board, at(second)).fact(subject);
     fact.map(|fact| (fact.condition, fact.since))
 }
 
 /// The line that tells of a change.
 fn text(play: &Play, subject: &Subject, was: (Condition, u64), second: u64) -> String {
     let now = at(second);
-    let is = play.board.fact(subject, now).unwrap();
+    let is = Look::new(&play.board, now).fact(subject).unwrap();
     let was = (was.0, at(was.1));
-    play.board.alert_event(subject, was, is, now).text
+    Look::new(&play.board, now).event(subject, was, is).text
 }
 
 #[test]
@@ -45,15 +45,19 @@ fn a_target_is_what_was_told_of_it() {
         (50, "x", Condition::Down, 30),
         (60, "+", Condition::Down, 30),
         (70, "+", Condition::Fine, 60),
-        (80, "x + x + x + x +", Condition::Flapping, 60),
+        (80, "x + x + x + x +", Condition::Flapping, 110),
     ] {
         play.rows(from, "a", results);
-        let got = condition(&play, &web(), from + 90);
+        let now = from + 5 * results.len() as u64;
+        let got = condition(&play, &web(), now);
         assert_eq!(got, Some((expected, at(since))), "{from} {results}");
-        let unwell = play.board.unwell(at(from + 90));
+        let unwell = Look::new(&play.board, at(now)).unwell();
         let listed = unwell.contains(&web());
         assert_eq!(listed, expected != Condition::Fine);
     }
+    // Of what was seen too long ago nobody knows.
+    assert_eq!(condition(&play, &web(), 300), None);
+    assert!(Look::new(&play.board, at(300)).unwell().is_empty());
     let gone = condition(&play, &Subject::Target(name("nowhere")), 200);
     assert_eq!(gone, Some((Condition::Gone, at(200))));
 }
@@ -158,9 +162,7 @@ fn what_is_watched_no_more_is_told_as_that() {
             since: at(90),
             quiet: None,
         };
-        let event = play
-            .board
-            .alert_event(&subject, (Condition::Down, at(30)), is, at(90));
+        let event = Look::new(&play.board, at(90)).event(&subject, (Condition::Down, at(30)), is);
         let (Subject::Target(name) | Subject::Agent(name)) = &subject;
         assert_eq!(event.text, format!("{name} is not watched any more"));
         assert_eq!((event.state.as_str(), event.was.as_str()), ("gone", "down"));
@@ -177,10 +179,8 @@ fn an_event_tells_who_sees_what() {
     play.rows(20, "a", "x x x");
     play.rows(21, "b", "x x x");
     play.rows(40, "c", "+");
-    let is = play.board.fact(&web(), at(42)).unwrap();
-    let event = play
-        .board
-        .alert_event(&web(), (Condition::Fine, at(10)), is, at(42));
+    let is = Look::new(&play.board, at(42)).fact(&web()).unwrap();
+    let event = Look::new(&play.board, at(42)).event(&web(), (Condition::Fine, at(10)), is);
     assert_eq!(
         event.text,
         "web down from a, b (2 of 3): connect: timed out"
@@ -202,15 +202,11 @@ fn an_event_tells_who_sees_what() {
         [("a", "down", true), ("b", "down", true), ("c", "up", false)]
     );
     // A reminder tells of nothing that is over.
-    let event = play
-        .board
-        .alert_event(&web(), (Condition::Down, at(21)), is, at(42));
+    let event = Look::new(&play.board, at(42)).event(&web(), (Condition::Down, at(21)), is);
     assert_eq!((event.was.as_str(), event.lasted), ("down", None));
     play.rows(50, "a", "+ +");
-    let is = play.board.fact(&web(), at(62)).unwrap();
-    let event = play
-        .board
-        .alert_event(&web(), (Condition::Down, at(21)), is, at(62));
+    let is = Look::new(&play.board, at(62)).fact(&web()).unwrap();
+    let event = Look::new(&play.board, at(62)).event(&web(), (Condition::Down, at(21)), is);
     assert_eq!(event.text, "web up from a, c (2 of 3) after 29s");
     assert_eq!(event.lasted.map(|d| d.as_secs()), Some(29));
     assert_eq!(event.why, None);
