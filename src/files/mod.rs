@@ -125,6 +125,15 @@ pub fn ensure_dir(path: &Path) -> Result<()> {
         .context(|| format!("create directory {}", path.display()))
 }
 
+/// Renames a file that can't be used, so that it can be looked at; its new name.
+pub fn set_aside(path: &Path) -> Result<String> {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".bad");
+    let aside = PathBuf::from(aside);
+    fs::rename(path, &aside).context(|| format!("set {} aside", path.display()))?;
+    Ok(aside.display().to_string())
+}
+
 /// Removes a file, or says why it could not; one that is gone already is fine.
 pub fn remove(path: &Path) -> Result<()> {
     match fs::remove_file(path) {

@@ -25,6 +25,7 @@ use crate::clock;
 use crate::config::{self, Fleet, FleetAgent, KeyRule, Problem};
 use crate::error::{Context, Error, Result};
 use crate::files::{self, DirLock, KeyFile, Stamp};
+use crate::log;
 use crate::model::{Epoch, Id, Name, Wall};
 use crate::net::resolve::Resolver;
 use crate::proto::{self, Hello, Role, Side};
@@ -118,7 +119,12 @@ impl Core {
         for part in ["agents", "alerts", "history"] {
             files::ensure_dir(&options.data.join(part))?;
         }
-        let told_before = Verdicts::load(&options.data)?;
+        let told_before = Verdicts::load(&options.data).or_else(|error| {
+            // Without it some events may be told again, which is better than nothing at all.
+            let aside = files::set_aside(&Verdicts::path(&options.data))?;
+            log::line(format_args!("{error}; it is kept as {aside}"));
+            Ok::<_, Error>(Verdicts::default())
+        })?;
         let core = Arc::new(Core {
             id: files::own_id(&options.data)?,
             quiet: quiet::Quiet::load(&options.data)?,
@@ -391,7 +397,10 @@ impl Core {
         for (agent, key_file) in fleet.agents.iter().zip(key_files) {
             let link = self.link_to(agent, key_file)?;
             let targets = fleet.targets_for(&agent.name);
-            link.want(&config::agent_config_json(&targets))?;
+            if let Err(error) = link.want(&config::agent_config_json(&targets)) {
+                // The agent gets it all the same; it is saved with the next change.
+                self.notice(error.to_string());
+            }
         }
         let notices = self.alerts.set_rules(self, &fleet.alerts)?;
         notices.into_iter().for_each(|notice| self.notice(notice));
@@ -524,6 +533,7 @@ impl Core {
         }
         let told = self.board.lock().expect("board").told();
         if let Err(error) = told.save(self.data()) {
+            self.told_unsaved.store(true, Ordering::SeqCst);
             self.notice(error.to_string());
         }
     }

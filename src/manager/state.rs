@@ -80,9 +80,14 @@ pub struct Verdicts {
 impl Verdicts {
     const FILE: &str = "verdicts.json";
 
+    /// Where it is kept.
+    pub fn path(data: &Path) -> PathBuf {
+        data.join(Verdicts::FILE)
+    }
+
     /// Reads what was told; nothing when there is no such file yet.
     pub fn load(data: &Path) -> Result<Verdicts> {
-        let path = data.join(Verdicts::FILE);
+        let path = Verdicts::path(data);
         if files::stamp(&path).is_none() {
             return Ok(Verdicts::default());
         }
@@ -114,7 +119,7 @@ impl Verdicts {
             });
         });
         text.push('\n');
-        files::replace(&data.join(Verdicts::FILE), text.as_bytes())
+        files::replace(&Verdicts::path(data), text.as_bytes())
     }
 }
 

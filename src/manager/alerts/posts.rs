@@ -20,12 +20,14 @@ use crate::files;
 use crate::json;
 use crate::manager::board::{Board, Condition, Fact, Look};
 use crate::manager::core::Core;
-use crate::model::{Name, Wall};
+use crate::model::{Mono, Name, Wall};
 
 /// Largest file of a receiver, in bytes.
 const FILE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Longest rest of a thread that has nothing to deliver.
 const REST: Duration = Duration::from_secs(60);
+/// Rest after a write that failed.
+const SAVE_AGAIN: Duration = Duration::from_secs(5);
 const STACK_BYTES: usize = 256 * 1024;
 
 /// The file of one receiver.
@@ -68,25 +70,36 @@ impl Posts {
     /// Gives back what is to be told of those that went, or that have to begin anew.
     pub fn set_rules(&self, core: &Arc<Core>, rules: &[AlertRule]) -> Result<Vec<String>> {
         let mut notices = Vec::new();
-        let mut posts = self.posts.lock().expect("posts");
-        posts.retain(|name, post| {
-            let stays = rules.iter().any(|rule| rule.name == *name);
-            if !stays {
+        // The map is locked for a moment only: whoever observes waits for it.
+        let posts = || self.posts.lock().expect("posts");
+        let known: BTreeMap<Name, Arc<Post>> = posts().clone();
+        for (name, post) in &known {
+            if rules.iter().all(|rule| rule.name != *name) {
+                posts().remove(name);
                 notices.extend(post.remove(name));
             }
-            stays
-        });
+        }
+        if known.is_empty() {
+            notices.extend(forget_others(core.data(), rules)?);
+        }
         for rule in rules {
-            if let Some(post) = posts.get(&rule.name) {
+            if let Some(post) = known.get(&rule.name) {
                 post.receiver().set_rule(rule.clone());
                 post.bell.ring();
                 continue;
             }
             let receiver = load(core.data(), rule).unwrap_or_else(|error| {
-                notices.push(format!("alert {}: {error}; it begins anew", rule.name));
+                let aside = files::set_aside(&path(core.data(), &rule.name));
+                let aside =
+                    aside.map_or_else(|error| error.to_string(), |at| format!("kept as {at}"));
+                notices.push(format!(
+                    "alert {}: {error}; it begins anew ({aside})",
+                    rule.name
+                ));
                 Receiver::new(rule.clone())
             });
-            posts.insert(rule.name.clone(), Post::start(core, receiver)?);
+            let post = Post::start(core, receiver)?;
+            posts().insert(rule.name.clone(), post);
         }
         Ok(notices)
     }
@@ -116,6 +129,21 @@ impl Posts {
         });
         next_at.min()
     }
+}
+
+/// Removes what is kept of receivers that went while no manager ran; what to tell of it.
+fn forget_others(data: &Path, rules: &[AlertRule]) -> Result<Vec<String>> {
+    let mut notices = Vec::new();
+    for file in files::names_in(&data.join("alerts"))? {
+        let Some(name) = file.strip_suffix(".json") else {
+            continue;
+        };
+        if rules.iter().all(|rule| rule.name.as_str() != name) {
+            files::remove(&data.join("alerts").join(&file))?;
+            notices.push(format!("alert {name} is gone, and what was kept of it"));
+        }
+    }
+    Ok(notices)
 }
 
 fn fresh_id() -> String {
@@ -166,10 +194,10 @@ impl Post {
         failed.into_iter().chain(lost).collect()
     }
 
-    /// Writes what has changed to disk; whether anything had.
+    /// Writes what has changed to disk; whether that could be done.
     fn save(&self, core: &Core) -> bool {
         let Some((text, no)) = self.receiver().to_keep() else {
-            return false;
+            return true;
         };
         let saving = self.saving.lock().expect("saving");
         let written = match self.is_stopped() {
@@ -177,35 +205,45 @@ impl Post {
             false => files::replace(&self.path, text.as_bytes()),
         };
         drop(saving);
-        self.receiver().kept(no);
-        if let Err(error) = written {
-            // Told all the same: better twice than never.
-            core.notice(error.to_string());
-        }
-        true
+        let mut receiver = self.receiver();
+        // Told even when it could not be: better twice than never.
+        receiver.kept(no);
+        let Err(error) = written else {
+            return true;
+        };
+        receiver.not_kept();
+        drop(receiver);
+        core.notice(error.to_string());
+        false
     }
 
     /// Saves and delivers for as long as the fleet names the receiver.
     fn run(&self, core: &Core) {
+        let mut save_at = Mono(0);
         while !self.is_stopped() {
             let heard = self.bell.heard();
-            if self.save(core) {
-                continue;
+            if clock::mono() >= save_at && !self.save(core) {
+                save_at = clock::mono().after(SAVE_AGAIN);
             }
             let now = clock::wall();
             let receiver = self.receiver();
             let due = receiver.due(now).cloned();
             let (rule, next_at) = (receiver.rule().clone(), receiver.next_at());
+            let unsaved = receiver.is_changed();
             drop(receiver);
             let Some(message) = due else {
                 let rest = next_at.map_or(REST, |at| at.since(now).min(REST));
-                self.bell.wait(heard, clock::mono().after(rest));
+                let until = clock::mono().after(rest);
+                let until = if unsaved { until.min(save_at) } else { until };
+                self.bell.wait(heard, until);
                 continue;
             };
             let result = deliver(core.resolver(), &rule, &message, &core.base());
             let result = result.map_err(|error| error.to_string());
             let told = self.receiver().tried(&message.id, result, clock::wall());
-            self.save(core);
+            if clock::mono() >= save_at && !self.save(core) {
+                save_at = clock::mono().after(SAVE_AGAIN);
+            }
             if let Some(told) = told {
                 core.notice(told);
             }

@@ -4,9 +4,10 @@
 //! Pure: facts come in, messages go out, and time is an argument. Messages come from the
 //! difference between what is so and what this receiver was told last, so nothing is told
 //! twice and a restart forgets nothing: all of it but the waiting is kept on disk. Always:
-//! messages go out in order, and each is delivered, or counted as dropped and named.
+//! messages about the same thing go out in order, and each is delivered, or counted as
+//! dropped and named.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::alert::{AlertEvent, AlertRule, Message, Occasion, On, Subject};
@@ -16,8 +17,12 @@ use crate::model::{Name, Wall};
 
 /// Messages that wait; beyond, the oldest is dropped.
 pub const QUEUE_MAX: usize = 1_000;
+/// And their bytes together.
+pub const QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How long a message is tried.
 pub const TRIED_FOR: Duration = Duration::from_secs(24 * 3600);
+/// And how often at least: a clock that was set forward gives nothing up.
+const TRIES_MIN: u32 = 3;
 /// The first rest after a failed try; it doubles up to the longest.
 const RETRY_MIN: Duration = Duration::from_secs(5);
 const RETRY_MAX: Duration = Duration::from_secs(300);
@@ -47,6 +52,8 @@ struct Announced {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Queued {
     message: Message,
+    /// Its line, as it is kept on disk.
+    line: Box<str>,
     tries: u32,
     next_at: Wall,
     /// Its number among those of this process; up to `kept` they are on disk.
@@ -282,6 +289,11 @@ impl Receiver {
                 events.push((was.0, facts.event(subject, was, fact)));
             }
         }
+        // One that still waits says the same of an earlier time.
+        let is_reminder = |queued: &Queued| queued.message.occasion == Occasion::Reminder;
+        if !events.is_empty() {
+            self.queue.retain(|queued| !is_reminder(queued));
+        }
         self.send(events, Occasion::Reminder, manager, now, fresh_id());
     }
 
@@ -298,25 +310,29 @@ impl Receiver {
             return;
         }
         events.sort_by_key(|(condition, _)| *condition);
-        if self.queue.len() == QUEUE_MAX {
-            let why = format!("more than {QUEUE_MAX} messages waited");
-            self.drop_first(why, now);
-        }
         self.changed = true;
         self.numbered += 1;
+        let message = Message {
+            id,
+            at: now,
+            alert: self.rule.name.clone(),
+            manager: manager.clone(),
+            occasion,
+            events: events.into_iter().map(|(_, event)| event).collect(),
+        };
         self.queue.push_back(Queued {
-            message: Message {
-                id,
-                at: now,
-                alert: self.rule.name.clone(),
-                manager: manager.clone(),
-                occasion,
-                events: events.into_iter().map(|(_, event)| event).collect(),
-            },
+            line: message.json().into(),
+            message,
             tries: 0,
             next_at: now,
             no: self.numbered,
         });
+        let bytes = |queue: &VecDeque<Queued>| queue.iter().map(|q| q.line.len()).sum::<usize>();
+        while self.queue.len() > QUEUE_MAX
+            || (self.queue.len() > 1 && bytes(&self.queue) > QUEUE_BYTES_MAX)
+        {
+            self.drop_at(0, "too many messages waited".to_string(), now);
+        }
     }
 
     /// Whether there is something new to be kept on disk.
@@ -336,76 +352,86 @@ impl Receiver {
         self.kept = no;
     }
 
+    /// What was to be kept could not be, and is to be tried again.
+    pub fn not_kept(&mut self) {
+        self.changed = true;
+    }
+
+    /// The messages on disk that no other about the same thing waits before.
+    fn free(&self) -> impl Iterator<Item = &Queued> {
+        let mut waiting: BTreeSet<&Subject> = BTreeSet::new();
+        let kept = self.queue.iter().take_while(|q| q.no <= self.kept);
+        kept.filter(move |queued| {
+            let subjects = queued.message.events.iter().map(|event| &event.subject);
+            let free = !subjects.clone().any(|subject| waiting.contains(subject));
+            waiting.extend(subjects);
+            free
+        })
+    }
+
     /// The message to deliver now.
     pub fn due(&self, now: Wall) -> Option<&Message> {
-        let first = self.queue.front().filter(|first| first.no <= self.kept)?;
         // Further ahead than any rest is: the clock was set back.
-        let due = first.next_at <= now || first.next_at > now.after(RETRY_MAX);
-        due.then_some(&first.message)
+        let rested = |q: &&Queued| q.next_at <= now || q.next_at > now.after(RETRY_MAX);
+        self.free().find(rested).map(|queued| &queued.message)
     }
 
     /// When there is something to deliver, if nothing else happens.
     pub fn next_at(&self) -> Option<Wall> {
-        self.queue.front().map(|first| first.next_at)
+        self.free().map(|queued| queued.next_at).min()
     }
 
-    /// Takes note of how the delivery of the first message went. What is to be told of it.
+    /// Takes note of how a delivery went. What is to be told of it.
     pub fn tried(&mut self, id: &str, result: Result<(), String>, now: Wall) -> Option<String> {
-        let first = self
-            .queue
-            .front_mut()
-            .filter(|first| first.message.id == id)?;
-        first.tries = first.tries.saturating_add(1);
+        let place = self.queue.iter().position(|q| q.message.id == id)?;
+        let queued = &mut self.queue[place];
+        queued.tries = queued.tries.saturating_add(1);
         self.changed = true;
+        let (name, tries) = (self.rule.name.clone(), queued.tries);
         match result {
             Ok(()) => {
                 self.delivered += 1;
-                let again = (first.tries > 1).then_some(first.tries);
-                self.note(Outcome::Delivered, now);
-                self.queue.pop_front();
-                let name = &self.rule.name;
-                again.map(|tries| format!("alert {name}: delivered after {tries} tries"))
+                self.note(place, Outcome::Delivered, now);
+                self.queue.remove(place);
+                (tries > 1).then(|| format!("alert {name}: delivered after {tries} tries"))
+            }
+            Err(text) if tries >= TRIES_MIN && now.since(queued.message.at) >= TRIED_FOR => {
+                let why = format!("tried for a day: {text}");
+                Some(self.drop_at(place, why, now))
             }
             Err(text) => {
-                if now.since(first.message.at) >= TRIED_FOR {
-                    return Some(self.drop_first(format!("tried for a day: {text}"), now));
-                }
-                let doubled = RETRY_MIN * 2u32.pow((first.tries - 1).min(16));
-                first.next_at = now.after(doubled.min(RETRY_MAX));
-                let news = (first.tries == 1).then(|| format!("alert {}: {text}", self.rule.name));
-                self.note(Outcome::Failed(text), now);
+                let doubled = RETRY_MIN * 2u32.pow((tries - 1).min(16));
+                queued.next_at = now.after(doubled.min(RETRY_MAX));
+                let news = (tries == 1).then(|| format!("alert {name}: {text}"));
+                self.note(place, Outcome::Failed(text), now);
                 news
             }
         }
     }
 
-    fn drop_first(&mut self, why: String, now: Wall) -> String {
+    fn drop_at(&mut self, place: usize, why: String, now: Wall) -> String {
         self.dropped += 1;
-        self.note(Outcome::Dropped(why.clone()), now);
-        let first = self.queue.pop_front();
-        let subject = first
-            .map(|first| first.message.subject())
-            .unwrap_or_default();
+        self.note(place, Outcome::Dropped(why.clone()), now);
+        let gone = self.queue.remove(place);
+        let subject = gone.map(|gone| gone.message.subject()).unwrap_or_default();
         format!("alert {}: gave up on \"{subject}\": {why}", self.rule.name)
     }
 
-    /// Notes how the first message fares.
-    fn note(&mut self, outcome: Outcome, now: Wall) {
-        let Some(first) = self.queue.front() else {
-            return;
+    /// Notes how a message fares.
+    fn note(&mut self, place: usize, outcome: Outcome, now: Wall) {
+        let queued = &self.queue[place];
+        let delivery = Delivery {
+            at: now,
+            id: queued.message.id.clone(),
+            subject: queued.message.subject(),
+            tries: queued.tries,
+            outcome,
         };
-        let id = first.message.id.clone();
-        self.log.retain(|delivery| delivery.id != id);
+        self.log.retain(|known| known.id != delivery.id);
         if self.log.len() == LOG_MAX {
             self.log.pop_front();
         }
-        self.log.push_back(Delivery {
-            at: now,
-            id,
-            subject: first.message.subject(),
-            tries: first.tries,
-            outcome,
-        });
+        self.log.push_back(delivery);
     }
 
     /// What is kept on disk, a newline at its end.
@@ -430,7 +456,7 @@ impl Receiver {
                     a.object(|o| {
                         o.u64("tries", queued.tries.into())
                             .u64("next_at", queued.next_at.0)
-                            .raw("message", &queued.message.json());
+                            .raw("message", &queued.line);
                     });
                 }
             });
@@ -462,8 +488,10 @@ impl Receiver {
             Some((subject, announced))
         });
         let queued = list("queue")?.iter().map(|v| {
+            let message = Message::parse(v.get("message")?)?;
             Some(Queued {
-                message: Message::parse(v.get("message")?)?,
+                line: message.json().into(),
+                message,
                 tries: u32::try_from(v.get("tries")?.u64()?).ok()?,
                 next_at: wall(v, "next_at")?,
                 // What was read is on disk.

@@ -96,13 +96,13 @@ impl Receiver {
     /// What the receiver is told when it looks at this second: `db down<up`, what each
     /// message tells between brackets, with `again` for reminders.
     fn look(&mut self, world: &World, second: u64) -> Vec<String> {
-        let before = self.queue.len();
+        let before = self.numbered;
         let id = || format!("m{second}");
         self.observe(world, &name("host"), at(second), id);
         let told: Vec<String> = self
             .queue
             .iter()
-            .skip(before)
+            .filter(|q| q.no > before)
             .map(|q| shown(&q.message))
             .collect();
         told
@@ -409,8 +409,8 @@ fn messages_go_out_in_order_once_they_are_kept() {
     assert_eq!(due(&ops, 2), None);
     ops.keep();
     assert_eq!(due(&ops, 2), Some("m1"));
-    // What was not asked for changes nothing.
-    assert_eq!(ops.tried("m2", Ok(()), at(3)), None);
+    // What is not there changes nothing.
+    assert_eq!(ops.tried("m3", Ok(()), at(3)), None);
     assert_eq!(ops.tried("m1", Ok(()), at(3)), None);
     assert_eq!(due(&ops, 3), Some("m2"));
     assert_eq!(ops.tried("m2", Ok(()), at(4)), None);
@@ -424,6 +424,71 @@ fn messages_go_out_in_order_once_they_are_kept() {
         .collect();
     let done = &Outcome::Delivered;
     assert_eq!(log, [("m1", 1, done), ("m2", 1, done)]);
+}
+
+#[test]
+fn messages_about_other_things_do_not_wait_for_one_that_fails() {
+    let mut world = World::default();
+    let mut ops = Receiver::new(AlertRule {
+        group_wait: Duration::ZERO,
+        ..rule()
+    });
+    for (second, name, condition) in [(1, "db", Down), (2, "web", Down), (3, "db", Fine)] {
+        world.set(target(name), condition, second);
+        ops.look(&world, second);
+    }
+    ops.keep();
+    ops.tried("m1", Err("400".into()), at(4));
+    assert_eq!(due(&ops, 4), Some("m2"));
+    ops.tried("m2", Ok(()), at(4));
+    // That db is up again waits for that it was down.
+    assert_eq!(due(&ops, 8), None);
+    assert_eq!(due(&ops, 9), Some("m1"));
+    ops.tried("m1", Ok(()), at(9));
+    assert_eq!(due(&ops, 9), Some("m3"));
+}
+
+#[test]
+fn a_reminder_takes_the_place_of_one_that_waits() {
+    let mut world = World::default();
+    let mut ops = Receiver::new(AlertRule {
+        repeat: Some(Duration::from_secs(60)),
+        group_wait: Duration::ZERO,
+        ..rule()
+    });
+    world.set(target("db"), Down, 1);
+    for second in [1, 61, 121, 181] {
+        ops.look(&world, second);
+    }
+    let ids: Vec<&str> = ops.queue.iter().map(|q| q.message.id.as_str()).collect();
+    assert_eq!(ids, ["m1", "m181"]);
+}
+
+#[test]
+fn what_could_not_be_kept_is_to_be_kept_again() {
+    let mut ops = with_messages(1);
+    assert!(ops.keep().is_some());
+    assert_eq!(ops.keep(), None);
+    ops.not_kept();
+    assert!(ops.keep().is_some());
+}
+
+#[test]
+fn a_clock_set_forward_gives_nothing_up() {
+    let mut ops = with_messages(1);
+    ops.keep();
+    let later = at(10 * 86_400);
+    assert!(
+        !ops.tried("m1", Err("no".into()), later)
+            .unwrap()
+            .contains("gave up")
+    );
+    assert_eq!(ops.tried("m1", Err("no".into()), later), None);
+    let told = ops.tried("m1", Err("no".into()), later).unwrap();
+    assert!(
+        told.contains("gave up on \"db down\": tried for a day: no"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -490,6 +555,18 @@ fn a_full_queue_drops_the_oldest_and_counts_it() {
     assert_eq!((ops.queued(), ops.counts()), (QUEUE_MAX, (0, 3)));
     assert_eq!(due(&ops, 9_999), Some("m4"));
     assert_eq!(ops.log().count(), 3);
+    // Their bytes have a limit, too; the newest is never dropped.
+    let mut ops = with_messages(1);
+    let long = AlertEvent {
+        text: "x".repeat(QUEUE_BYTES_MAX / 3),
+        ..ops.queue[0].message.events[0].clone()
+    };
+    for _ in 0..4 {
+        let events = vec![(Down, long.clone())];
+        ops.send(events, Occasion::News, &name("host"), at(2), "y".into());
+    }
+    // Each text stands in the message twice.
+    assert_eq!((ops.queued(), ops.counts()), (1, (0, 4)));
 }
 
 #[test]
