@@ -8,6 +8,7 @@
 
 mod cell;
 mod facts;
+mod late;
 mod link;
 mod rows;
 mod settle;
@@ -27,6 +28,7 @@ use crate::stats::Outcome;
 
 use cell::{Cell, Finding};
 pub use facts::{Condition, Fact, Look};
+use late::{Late, Outage};
 pub use link::{CLOCK_OFF_MS, Link};
 use settle::Group;
 pub use snapshot::{AgentRow, Row, Snapshot, TargetRow, Widest};
@@ -113,8 +115,8 @@ pub struct Board {
     groups: Vec<Group>,
     /// Which of them come first: a target comes after those it depends on.
     order: Vec<usize>,
-    /// Outages that were over before they were known: who saw what, from when, until when.
-    late: Vec<(Name, Name, Wall, Wall)>,
+    /// Outages that were over before they were known.
+    late: Late,
     /// Those of them that were told, for alerts.
     late_told: Vec<AlertEvent>,
     widest: Widest,
@@ -122,6 +124,8 @@ pub struct Board {
     events_made: u64,
     /// How many there were when verdicts were last worked out.
     events_settled: u64,
+    /// When it was last asked which targets are left alone.
+    asked_quiet: Wall,
 }
 
 impl Board {
@@ -199,10 +203,14 @@ impl Board {
         cell.count(at, outcome, now);
         if !live {
             let outage = cell.history(Finding::of_sample(sample), at, first);
-            let room = self.late.len() < EVENTS_MAX;
-            if let Some((began, ended)) = outage.filter(|_| room) {
-                let (agent, target) = (agent.clone(), sample.target.clone());
-                self.late.push((agent, target, began, ended));
+            if let Some((began, ended)) = outage {
+                let outage = Outage {
+                    agent: agent.clone(),
+                    target: sample.target.clone(),
+                    began,
+                    ended,
+                };
+                self.late.note(outage, now);
             }
             return;
         }

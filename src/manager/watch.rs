@@ -117,7 +117,11 @@ impl Follower {
                 }
             }
             let cause = |target: &Name, at| Some(quiet.active(target, at)?.cause);
-            self.board().settle(now, cause);
+            let mut board = self.board();
+            board.settle(now, cause);
+            // Nobody is alerted from here.
+            drop(board.take_late());
+            drop(board);
             self.bell.ring();
             clock::sleep(POLL_EVERY);
         }

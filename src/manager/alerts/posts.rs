@@ -119,9 +119,7 @@ impl Posts {
         let next_at = posts.values().filter_map(|post| {
             let mut receiver = post.receiver();
             receiver.observe(&facts, manager, now, fresh_id);
-            for event in late {
-                receiver.late(event.clone(), manager, now, fresh_id());
-            }
+            receiver.late(late, manager, now, fresh_id());
             if receiver.is_changed() {
                 post.bell.ring();
             }

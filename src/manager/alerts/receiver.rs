@@ -204,16 +204,19 @@ impl Receiver {
         since.map(|since| since.after(self.rule.group_wait))
     }
 
-    /// Tells of an outage that was over before it was known, if that was asked for.
-    pub fn late(&mut self, event: AlertEvent, manager: &Name, now: Wall, id: String) {
-        let Subject::Target(name) = &event.subject else {
+    /// Tells of outages that were over before they were known, if that was asked for.
+    pub fn late(&mut self, events: &[AlertEvent], manager: &Name, now: Wall, id: String) {
+        if !self.rule.late || !self.rule.on.contains(&On::Down) {
             return;
-        };
-        let wanted = self.rule.late && self.rule.on.contains(&On::Down) && self.covers(name);
-        if wanted {
-            let events = vec![(Condition::Fine, event)];
-            self.send(events, Occasion::Late, manager, now, id);
         }
+        let covered = events.iter().filter(|event| match &event.subject {
+            Subject::Target(name) => self.covers(name),
+            Subject::Agent(_) => false,
+        });
+        let events = covered
+            .map(|event| (Condition::Fine, event.clone()))
+            .collect();
+        self.send(events, Occasion::Late, manager, now, id);
     }
 
     fn covers(&self, target: &Name) -> bool {

@@ -36,7 +36,7 @@ impl Board {
             let place = (cell.agent.clone(), cell.target.name.clone());
             known.entry(place).or_default().push(cell);
         }
-        self.late.clear();
+        self.asked_quiet = Wall(0);
         for (agent, targets) in fleet {
             for watched in targets {
                 let place = (agent.clone(), watched.target.name.clone());

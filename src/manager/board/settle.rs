@@ -10,20 +10,22 @@ use std::time::Duration;
 
 use super::cell::Cell;
 use super::facts::lost_uplink;
-use super::{Agent, Board, EVENTS_MAX, EventKind, State, link};
+use super::{Agent, Board, EventKind, State, link};
 use crate::health::{Known, Verdict};
 use crate::manager::quiet::Cause;
 use crate::manager::state::{Announced, Verdicts};
 use crate::model::{Name, Wall};
 use crate::quorum::verdict;
 use crate::standing::{News, Standing};
-use crate::units::{HostPort, age_text, clock_text, duration_text, latency_text};
+use crate::units::{HostPort, age_text, duration_text, latency_text};
 
 /// Longest time for which an outage is held back, because what would excuse it is not
 /// known to answer.
 const DOUBT_MAX: Duration = Duration::from_secs(60);
 /// Longest time for which an outage is held back, because an agent has not been heard yet.
 const HEARD_WITHIN: Duration = Duration::from_secs(15);
+/// How often it is asked whether targets are left alone.
+const ASK_QUIET: Duration = Duration::from_secs(1);
 /// Most agents named in one event.
 const NAMED_MAX: usize = 4;
 
@@ -53,7 +55,28 @@ pub(super) struct Voices {
     pub verdicts: Vec<State>,
 }
 
+impl Group {
+    /// It was down from then until then, which was not known when it was so.
+    pub fn outage_known(&mut self, began: Wall, ended: Wall) {
+        self.outage = Some((began, ended));
+        self.standing.began_no_earlier(ended);
+    }
+}
+
 impl Board {
+    /// The groups without which one cannot be reached.
+    pub(super) fn parents(&self, g: usize) -> &[usize] {
+        &self.groups[g].parents
+    }
+
+    /// The outage of a group that was told last, or that goes on.
+    pub(super) fn told_outage(&self, g: usize) -> Option<(Wall, Wall)> {
+        let group = &self.groups[g];
+        let down = group.standing.told().filter(|told| !told.verdict.answers());
+        down.map(|told| (told.since, Wall(u64::MAX)))
+            .or(group.outage)
+    }
+
     /// Puts the rows together by target; what was told of one stays.
     pub(super) fn regroup(&mut self) {
         let mut old: Vec<(Name, Group)> = std::mem::take(&mut self.groups)
@@ -205,7 +228,11 @@ impl Board {
         }
     }
 
-    fn rows_of<'a>(&'a self, group: usize, agent: &'a Name) -> impl Iterator<Item = usize> + 'a {
+    pub(super) fn rows_of<'a>(
+        &'a self,
+        group: usize,
+        agent: &'a Name,
+    ) -> impl Iterator<Item = usize> + 'a {
         let rows = self.groups[group].cells.clone();
         rows.filter(move |&i| self.cells[i].agent == *agent)
     }
@@ -238,13 +265,17 @@ impl Board {
             }
         }
         self.tell_cut_off(&voices.raw, now);
+        // Asking for every target is not cheap, and a second is soon enough.
+        if now.since(self.asked_quiet) >= ASK_QUIET || now < self.asked_quiet {
+            self.asked_quiet = now;
+            for (group, name) in self.groups.iter_mut().zip(&self.targets) {
+                group.quiet = quiet(name, now);
+            }
+        }
         for g in 0..self.groups.len() {
-            self.groups[g].quiet = quiet(&self.targets[g], now);
             self.settle_group(g, &voices, now);
         }
-        for (agent, target, began, ended) in std::mem::take(&mut self.late) {
-            self.tell_late((&agent, &target), (began, ended), &quiet, now);
-        }
+        self.settle_late(now, &quiet);
         std::mem::replace(&mut self.events_settled, self.events_made) < self.events_made
     }
 
@@ -388,52 +419,7 @@ impl Board {
         }
     }
 
-    /// Tells of an outage that is over, unless it was told, or others could tell meanwhile.
-    fn tell_late(
-        &mut self,
-        (agent, target): (&Name, &Name),
-        (began, ended): (Wall, Wall),
-        quiet: impl Fn(&Name, Wall) -> Option<Cause>,
-        now: Wall,
-    ) {
-        let Some(g) = self.group_named(target) else {
-            return;
-        };
-        let group = &self.groups[g];
-        let down = group.standing.told().filter(|told| !told.verdict.answers());
-        let told = down.map(|told| (told.since, now)).or(group.outage);
-        let overlaps = told.is_some_and(|(from, until)| began <= until && from <= ended);
-        let others = group
-            .cells
-            .clone()
-            .filter(|&i| self.cells[i].agent != *agent);
-        let others_told = others.into_iter().any(|i| {
-            let link = self
-                .agents
-                .get(&self.cells[i].agent)
-                .and_then(|a| a.link.as_ref());
-            link.is_some_and(|link| link.connected && link.since <= began)
-        });
-        if overlaps || others_told || quiet(target, began).is_some() {
-            return;
-        }
-        let lasted = age_text(Duration::from_millis(ended.0.saturating_sub(began.0)));
-        let text = format!(
-            "{target} was down from {agent} {}\u{2013}{} UTC ({lasted}), which is known only now",
-            clock_text(began),
-            clock_text(ended),
-        );
-        let group = &mut self.groups[g];
-        group.outage = Some((began, ended));
-        group.standing.began_no_earlier(ended);
-        if self.late_told.len() < EVENTS_MAX {
-            let event = self.late_event(g, agent, text.clone(), (began, ended));
-            self.late_told.push(event);
-        }
-        self.push_target_event(now, EventKind::Late, text, g);
-    }
-
-    fn push_target_event(&mut self, now: Wall, kind: EventKind, text: String, g: usize) {
+    pub(super) fn push_target_event(&mut self, now: Wall, kind: EventKind, text: String, g: usize) {
         let group = &self.groups[g];
         let agent = &self.cells[group.cells.start].agent;
         let agent = (group.cells.len() == 1).then(|| agent.clone());
