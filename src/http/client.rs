@@ -22,7 +22,8 @@ const BODY_WAIT_MAX: Duration = Duration::from_secs(1);
 const PORT_DEFAULT: u16 = 80;
 
 /// Posts `body` to `url` within `timeout`; `headers` are names and values beside those that
-/// every request has. Errors: `post to URL: ` and what went wrong.
+/// every request has. Errors: `post to http://HOST: ` and what
+/// went wrong; not the path, which may be a secret.
 pub fn post(
     resolver: &Resolver,
     url: &HttpUrl,
@@ -31,7 +32,7 @@ pub fn post(
     timeout: Duration,
 ) -> Result<()> {
     let request = [head(url, headers, body.len()).as_bytes(), body].concat();
-    exchange(resolver, url, &request, timeout).context(|| format!("post to {url}"))
+    exchange(resolver, url, &request, timeout).context(|| format!("post to {}", url.origin()))
 }
 
 /// The request's head. The port is named where it is not the scheme's own (RFC 9110,

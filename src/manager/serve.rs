@@ -22,6 +22,13 @@ pub fn run(core: &Arc<Core>) -> ! {
         let heard = core.bell().heard();
         let events = core.board().lock().expect("board").drain_events(told);
         for event in events {
+            // Only so many are kept for those who look.
+            let lost = event.no.saturating_sub(told + 1);
+            if lost > 0 {
+                log::line(format_args!(
+                    "{lost} events are left out here: too many at once"
+                ));
+            }
             told = event.no;
             log::line(&event.text);
         }

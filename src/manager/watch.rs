@@ -2,6 +2,7 @@
 //! Where a manager runs on the data directory already, it only reads what that one
 //! stores; else it is the manager while it lasts.
 
+use std::collections::HashMap;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -102,11 +103,17 @@ impl Follower {
     fn feed(&self, fleet: &Fleet, tail: &mut Tail) {
         let mut links_at = Mono(0);
         let mut quiet = QuietLog::default();
+        let mut epochs: HashMap<Name, Epoch> = HashMap::new();
         loop {
             let now = clock::wall();
             let _ = tail.poll(|agent, epoch, line| {
                 if let Ok(record) = Record::parse(line) {
-                    self.board().record(agent, epoch, &record, now);
+                    let mut board = self.board();
+                    // An agent that has started again goes on in another epoch.
+                    if epochs.insert(agent.clone(), epoch) != Some(epoch) {
+                        board.now_begin(agent, epoch, record.seq - 1);
+                    }
+                    board.record(agent, epoch, &record, now);
                 }
             });
             if clock::mono() >= links_at {

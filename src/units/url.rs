@@ -52,6 +52,15 @@ impl FromStr for HttpUrl {
     }
 }
 
+impl HttpUrl {
+    /// Scheme, host and port: what is no secret of a webhook.
+    pub fn origin(&self) -> String {
+        let whole = self.to_string();
+        let end = whole.len() - self.target.len();
+        whole[..end].to_string()
+    }
+}
+
 impl fmt::Display for HttpUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let address = self.address.to_string();

@@ -93,7 +93,7 @@ fn templates_are_filled() {
         ("{{target}} is {{state}}, was {{was}}", "db is down, was up"),
         (
             "{{id}} {{alert}} {{manager}} {{occasion}}",
-            "8f3a52c10e6d4b97-12 ops hq news",
+            "8f3a52c10e6d4b97 ops hq news",
         ),
         (
             "{{kind}}: {{why}} since {{since}} ({{count}})",
