@@ -9,6 +9,7 @@
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf, absolute};
 use std::process::{Child, ChildStderr, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -19,6 +20,10 @@ use crate::model::{Mono, Why};
 use crate::text;
 use crate::units::{HostPort, duration_text, timestamp};
 
+/// Most programs whose stderr is still open: children that they left behind may keep it so
+/// for ever. Beyond, stderr is thrown away.
+const LISTENING_MAX: usize = 16;
+static LISTENING: AtomicUsize = AtomicUsize::new(0);
 /// Most bytes of what a program writes to stderr that are looked at.
 const STDERR_BYTES_MAX: usize = 1024;
 /// Longest line of it that is shown, in bytes.
@@ -72,10 +77,14 @@ fn start(
     };
     let mut command = Command::new(path(program, dir)?);
     command.args(args).current_dir(dir);
+    let stderr = match LISTENING.load(Ordering::SeqCst) < LISTENING_MAX {
+        true => Stdio::piped(),
+        false => Stdio::null(),
+    };
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
-        .stderr(Stdio::piped());
+        .stderr(stderr);
     command.envs(variables(message));
     // So that it is left alone by a Ctrl-C that is meant for the manager, and does not
     // outlive its timeout in its children.
@@ -114,7 +123,8 @@ fn attend(
     }
     let said = match child.stderr.take() {
         Some(stderr) => listen(stderr).map_err(told)?,
-        None => return Err("no stderr".to_string()),
+        // Too many are listened to already: it fails without words.
+        None => channel().1,
     };
     let Some(status) = wait(child, deadline).map_err(told)? else {
         return Ok(None);
@@ -134,11 +144,23 @@ fn feed(mut stdin: ChildStdin, line: String) -> io::Result<()> {
     })
 }
 
+/// One that is listened to, while this lives.
+struct Listening;
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        LISTENING.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// Reads stderr to its end on a thread of its own, so that nobody who writes to it is held
 /// up; gives on the first of it.
 fn listen(mut stderr: ChildStderr) -> io::Result<Receiver<Vec<u8>>> {
     let (sender, receiver) = channel();
+    LISTENING.fetch_add(1, Ordering::SeqCst);
+    let listening = Listening;
     spawn("alert-stderr", move || {
+        let _listening = listening;
         let mut room = STDERR_BYTES_MAX;
         let mut buffer = [0; STDERR_BYTES_MAX];
         loop {

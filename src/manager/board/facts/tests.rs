@@ -3,6 +3,7 @@
 use super::super::settle::tests::{MAJORITY, Play, at, name};
 use super::*;
 use crate::manager::board::Link;
+use crate::manager::quiet::Cause;
 use crate::model::DownWhen;
 
 fn agent() -> Subject {
@@ -151,6 +152,60 @@ fn what_is_told_of_an_agent_says_what_it_was() {
     play.rows(160, "a", "++ ++");
     let told = text(&play, &agent(), (Condition::Away, 100), 170);
     assert_eq!(told, "agent a connected again after 1m");
+}
+
+#[test]
+fn what_was_told_before_a_restart_is_no_fact_until_it_is_seen() {
+    let mut before = Play::new(&["a"], &["db", "gateway"], MAJORITY).anchored("a", &["gateway"]);
+    before.rows(10, "a", "++ x+ x+ x+");
+    let (told, known) = (before.board.told(), before.board.known(&name("a")));
+    let db = Subject::Target(name("db"));
+    let mut play = Play::new(&["a"], &["db", "gateway"], MAJORITY).anchored("a", &["gateway"]);
+    play.board.restore_told(&told);
+    for state in &known {
+        play.board.restore(&name("a"), state, at(50));
+    }
+    assert_eq!(condition(&play, &db, 50), None);
+    // Nor does anybody know whether the agent is cut off.
+    assert_eq!(condition(&play, &agent(), 50), None);
+    play.one(60, "a", "gateway", true);
+    assert_eq!(
+        condition(&play, &agent(), 60),
+        Some((Condition::Fine, at(0)))
+    );
+    play.one(60, "a", "db", false);
+    assert_eq!(condition(&play, &db, 60), Some((Condition::Down, at(20))));
+}
+
+#[test]
+fn an_uplink_is_left_alone_with_its_anchors() {
+    let mut play = Play::new(&["a"], &["db", "gateway"], MAJORITY).anchored("a", &["gateway"]);
+    play.rows(10, "a", "++");
+    play.quiet = Some(Cause::Maintenance);
+    play.rows(20, "a", "xx xx xx");
+    let fact = Look::new(&play.board, at(41)).fact(&agent()).unwrap();
+    assert_eq!(
+        (fact.condition, fact.quiet),
+        (Condition::CutOff, Some(Cause::Maintenance))
+    );
+}
+
+#[test]
+fn who_does_not_hear_of_slow_is_told_who_sees_it_up() {
+    let mut play = Play::new(&["a", "b"], &["web"], MAJORITY);
+    play.board.cells[0].rules.slow = Some(Duration::from_micros(10));
+    play.board.cells[1].rules.slow = Some(Duration::from_micros(10));
+    for agent in ["a", "b"] {
+        play.rows(10, agent, "+ x x x + +");
+    }
+    let is = Look::new(&play.board, at(61)).fact(&web()).unwrap();
+    assert_eq!(is.condition, Condition::Slow);
+    let is = Fact {
+        condition: Condition::Fine,
+        ..is
+    };
+    let event = Look::new(&play.board, at(61)).event(&web(), (Condition::Down, at(20)), is);
+    assert_eq!(event.text, "web up from all 2 agents after 30s");
 }
 
 #[test]

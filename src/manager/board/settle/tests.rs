@@ -40,7 +40,7 @@ fn watched(target: &str, down_when: DownWhen) -> Watched {
 pub struct Play {
     pub board: Board,
     seq: u64,
-    quiet: Option<Cause>,
+    pub quiet: Option<Cause>,
 }
 
 impl Play {
@@ -86,7 +86,7 @@ impl Play {
     }
 
     /// A result of one agent, and what is settled then.
-    fn one(&mut self, second: u64, agent: &str, target: &str, ok: bool) {
+    pub fn one(&mut self, second: u64, agent: &str, target: &str, ok: bool) {
         self.failing(second, agent, target, (!ok).then_some("connect: timed out"));
     }
 
@@ -371,6 +371,20 @@ fn an_agent_is_cut_off_only_when_all_its_anchors_are_down() {
     play.rows(900, "a", "xx+ xx+");
     let told = play.told();
     assert_eq!(told, ["agent a has its uplink again after 14m"]);
+}
+
+#[test]
+fn an_uplink_that_comes_and_goes_makes_nothing_flap() {
+    let mut play = Play::new(&["a"], &["db", "gateway"], MAJORITY).anchored("a", &["gateway"]);
+    let cycle = "++ ++ xx xx xx ";
+    play.rows(10, "a", cycle.repeat(5).trim_end());
+    let told = play.told();
+    assert!(told.iter().all(|text| !text.contains("db ")), "{told:?}");
+    assert!(!play.row(251, "a", "db").flapping);
+    // Without an anchor it does.
+    let mut play = Play::new(&["a"], &["db"], MAJORITY);
+    play.rows(10, "a", "+ + x x x ".repeat(5).trim_end());
+    assert!(play.row(251, "a", "db").flapping);
 }
 
 #[test]
