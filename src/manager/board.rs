@@ -94,6 +94,8 @@ struct Agent {
     newest: Option<(Epoch, u64)>,
     /// Its rows, by target; of one target they lie side by side.
     rows: HashMap<Name, Range<usize>>,
+    /// Rows of it that are not in their places yet, by target.
+    fresh: HashMap<Name, Vec<usize>>,
     /// Targets that answer whenever its own network works.
     anchors: Vec<Name>,
     /// Since when it is told to be cut off from all of them.
@@ -110,6 +112,8 @@ pub struct Board {
     agents: HashMap<Name, Agent>,
     /// Sorted by target, then agent, then address.
     cells: Vec<Cell>,
+    /// Rows have come or gone since they were last put into their places.
+    untidy: bool,
     /// The targets by name, and what is known of each.
     targets: Vec<Name>,
     groups: Vec<Group>,

@@ -69,6 +69,8 @@ pub(super) struct Cell {
     pub answered: Option<Wall>,
     /// Since when the row is there.
     pub born: Option<Wall>,
+    /// It is probed no more.
+    pub ended: bool,
     /// What it fails for had an excuse when that was last looked at.
     pub excused: bool,
     /// So many more failures it takes until it is down, because those so far had an excuse.
@@ -90,6 +92,7 @@ impl Cell {
             last: None,
             answered: None,
             born: None,
+            ended: false,
             excused: false,
             owed: 0,
             health: Health::default(),

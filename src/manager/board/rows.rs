@@ -2,7 +2,9 @@
 //! target whose addresses are rows of their own.
 //!
 //! The fleet makes the former. The latter come with their first result, in place of the row
-//! of the whole name, and go when the agent says that it probes the address no more.
+//! of the whole name, and go when the agent says that it probes the address no more. Rows
+//! that come or go are put into their places all at once, when verdicts are worked out next:
+//! there may be thousands of them at a time.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -63,13 +65,33 @@ impl Board {
         self.regroup();
     }
 
+    /// Puts rows that came into their places and takes out those that went.
+    pub(super) fn tidy(&mut self) {
+        if !std::mem::take(&mut self.untidy) {
+            return;
+        }
+        self.cells.sort_by(|a, b| a.place().cmp(&b.place()));
+        let mut rest = std::mem::take(&mut self.cells).into_iter().peekable();
+        while let Some(first) = rest.next() {
+            let mut rows = vec![first];
+            while let Some(next) = rest.next_if(|next| is_beside(&rows[0], next)) {
+                rows.push(next);
+            }
+            self.cells.extend(kept(rows));
+        }
+        self.index();
+        self.set_ranges();
+    }
+
     /// Sorts the rows, and finds them by agent and target.
     fn index(&mut self) {
         self.cells.sort_by(|a, b| a.place().cmp(&b.place()));
-        self.agents.values_mut().for_each(|a| a.rows.clear());
+        for agent in self.agents.values_mut() {
+            agent.rows.clear();
+            agent.fresh.clear();
+        }
         let mut start = 0;
-        let same = |a: &Cell, b: &Cell| a.place().0 == b.place().0 && a.agent == b.agent;
-        for rows in self.cells.chunk_by(same) {
+        for rows in self.cells.chunk_by(is_beside) {
             let range = start..start + rows.len();
             start = range.end;
             if let Some(agent) = self.agents.get_mut(&rows[0].agent) {
@@ -84,6 +106,18 @@ impl Board {
         self.cells.len()
     }
 
+    /// The rows of a target as an agent sees it, those that are not in their places yet
+    /// among them.
+    fn own_rows(&self, agent: &Name, target: &Name) -> impl Iterator<Item = usize> + '_ {
+        let agent = self.agents.get(agent);
+        let placed = agent.and_then(|a| a.rows.get(target)).cloned();
+        let fresh = agent.and_then(|a| a.fresh.get(target));
+        placed
+            .into_iter()
+            .flatten()
+            .chain(fresh.into_iter().flatten().copied())
+    }
+
     /// The row of a target, or of one address of it, if there is one.
     pub(super) fn row_at(
         &self,
@@ -91,8 +125,8 @@ impl Board {
         target: &Name,
         each: Option<IpAddr>,
     ) -> Option<usize> {
-        let rows = self.agents.get(agent)?.rows.get(target)?.clone();
-        rows.into_iter().find(|&row| self.cells[row].each == each)
+        let is_it = |&row: &usize| self.cells[row].each == each && !self.cells[row].ended;
+        self.own_rows(agent, target).find(is_it)
     }
 
     /// The row that a live result is for. An address that comes for the first time gets one;
@@ -104,22 +138,21 @@ impl Board {
         each: Option<IpAddr>,
         now: Wall,
     ) -> Option<usize> {
-        let rows = self.agents.get(agent)?.rows.get(target)?.clone();
-        let first = &self.cells[rows.start];
-        let whole = first.each.is_none();
+        let first = &self.cells[self.own_rows(agent, target).next()?];
         if let Some(row) = self.row_at(agent, target, each) {
-            if each.is_none() || !whole {
-                return Some(row);
-            }
-            self.cells.remove(rows.start);
-            self.index();
-            self.set_ranges();
-            return self.row_at(agent, target, each);
+            // The row of the whole name is to make way.
+            self.untidy |= each.is_some() && first.each.is_none();
+            return Some(row);
         }
-        let fresh = |cell: &Cell| !matches!(self.state(cell, now), State::Stale | State::Unknown);
+        let fresh = |row: usize| {
+            let state = self.state(&self.cells[row], now);
+            !matches!(state, State::Stale | State::Unknown)
+        };
+        let is_address = |row: &usize| self.cells[*row].each.is_some();
+        let addresses = self.own_rows(agent, target).filter(is_address).count();
         let allowed = match each {
-            Some(_) => first.target.each_address && rows.len() < ADDRESSES_MAX + usize::from(whole),
-            None => !self.cells[rows.clone()].iter().any(fresh),
+            Some(_) => first.target.each_address && addresses < ADDRESSES_MAX,
+            None => !self.own_rows(agent, target).any(fresh),
         };
         if !allowed {
             return None;
@@ -128,42 +161,51 @@ impl Board {
             target: first.target.clone(),
             rules: first.rules,
         };
-        let cell = Cell::new(agent.clone(), watched, each);
-        match whole {
-            // It makes way.
-            true => self.cells[rows.start] = cell,
-            false => self.cells.push(cell),
-        }
-        self.index();
-        self.set_ranges();
-        self.row_at(agent, target, each)
+        self.cells.push(Cell::new(agent.clone(), watched, each));
+        self.untidy = true;
+        let row = self.cells.len() - 1;
+        let fresh = &mut self.agents.get_mut(agent)?.fresh;
+        fresh.entry(target.clone()).or_default().push(row);
+        Some(row)
     }
 
-    /// An address is probed no more, as of `at` in the agent's time. The last one makes way
-    /// for the row of the whole name.
+    /// An address is probed no more, as of `at` in the agent's time.
     pub(super) fn end_row(&mut self, agent: &Name, target: &Name, each: IpAddr, at: Wall) {
         let Some(row) = self.row_at(agent, target, Some(each)) else {
             return;
         };
-        if self.cells[row]
+        let later = self.cells[row]
             .last
             .as_ref()
-            .is_some_and(|last| last.at > at)
-        {
-            return;
-        }
-        let rows = self.agents[agent].rows[target].clone();
-        let cell = self.cells.remove(row);
-        if rows.len() == 1 {
-            let watched = Watched {
-                target: cell.target,
-                rules: cell.rules,
-            };
-            self.cells.push(Cell::new(cell.agent, watched, None));
-        }
-        self.index();
-        self.set_ranges();
+            .is_some_and(|last| last.at > at);
+        self.cells[row].ended = !later;
+        self.untidy |= !later;
     }
+}
+
+/// Whether two rows are of the same target as the same agent sees it.
+fn is_beside(a: &Cell, b: &Cell) -> bool {
+    a.target.name == b.target.name && a.agent == b.agent
+}
+
+/// Of the rows of one target as one agent sees it, those that stay: the row of the whole
+/// name makes way for addresses of which something newer is known, and comes back when the
+/// last of them is gone.
+fn kept(rows: Vec<Cell>) -> Vec<Cell> {
+    let (ended, mut rows): (Vec<Cell>, Vec<Cell>) = rows.into_iter().partition(|cell| cell.ended);
+    let heard = |cell: &Cell| cell.last.as_ref().map(|last| last.at);
+    let addresses = rows.iter().filter(|cell| cell.each.is_some());
+    if let Some(newest) = addresses.map(heard).max() {
+        rows.retain(|cell| cell.each.is_some() || heard(cell) > newest);
+    }
+    if let (true, Some(last)) = (rows.is_empty(), ended.into_iter().next()) {
+        let watched = Watched {
+            target: last.target,
+            rules: last.rules,
+        };
+        rows.push(Cell::new(last.agent, watched, None));
+    }
+    rows
 }
 
 #[cfg(test)]

@@ -255,6 +255,7 @@ impl Board {
     /// come in, and once a second. `quiet` says why nobody is to be alerted of a target at
     /// some time. Whether anything was told since the last time.
     pub fn settle(&mut self, now: Wall, quiet: impl Fn(&Name, Wall) -> Option<Cause>) -> bool {
+        self.tidy();
         let voices = self.voices(now);
         for (i, cell) in self.cells.iter_mut().enumerate() {
             // A clock that was set back makes nothing younger than now.

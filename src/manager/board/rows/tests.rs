@@ -234,6 +234,7 @@ fn what_is_known_of_addresses_comes_back() {
     for state in &known {
         again.board.restore(&name("a"), state, at(40));
     }
+    again.board.settle(at(40), |_, _| None);
     assert_eq!(
         again.rows(40),
         ["192.0.2.7:443 stale", "192.0.2.8:443 stale"]
