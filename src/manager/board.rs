@@ -271,6 +271,11 @@ impl Board {
         self.events.iter().skip(skip).cloned().collect()
     }
 
+    /// Which targets are left alone has changed.
+    pub fn ask_quiet_again(&mut self) {
+        self.asked_quiet = Wall(0);
+    }
+
     /// The outages told late since this was asked last.
     pub fn take_late(&mut self) -> Vec<AlertEvent> {
         std::mem::take(&mut self.late_told)

@@ -7,6 +7,16 @@ use std::net::{SocketAddr, TcpListener};
 
 use super::support::{Running, Site, program, run, until};
 
+/// Waits until it is on disk that `ops` was told something. A message is delivered once at
+/// least: one whose delivery was not noted comes again after a kill.
+fn noted(site: &Site) {
+    let ops = r#""name":"ops","queued":0,"delivered":1"#;
+    until("the delivery to be noted", || {
+        let status = site.reading(&["status", "--json"]);
+        status.contains(ops).then_some(())
+    });
+}
+
 /// A server of the test's own that can go and come back at the same address.
 struct Service {
     addr: SocketAddr,
@@ -87,6 +97,7 @@ fn an_outage_is_told_once_over_restarts_of_the_manager() {
         .stderr
         .line("db down from all 2 agents: connect to ");
     // Whoever was told is not told again by the next process.
+    noted(&site);
     manager.kill();
     let mut manager = site.serve(&[]);
     site.grows("a", 10);
@@ -249,6 +260,7 @@ fn a_webhook_that_fails_is_tried_again_and_keeps_nobody_waiting() {
     assert_eq!(first, "POST /hooks/db HTTP/1.1");
     manager.stderr.line("alert chat: post to ");
     // It is kept over a restart, and says the same again.
+    noted(&site);
     manager.kill();
     let mut manager = site.serve(&[]);
     let (_, again) = request(&hook, "200 OK");

@@ -82,6 +82,7 @@ impl Core {
             *self.quiet() = log;
         }
         drop(disk);
+        self.board.lock().expect("board").ask_quiet_again();
         self.tell(&news);
         Ok(quiet::told(&news))
     }

@@ -376,7 +376,12 @@ fn late_news_goes_to_who_asked_for_it() {
             targets: vec![pattern.parse().unwrap()],
             ..rule()
         });
-        ops.late(&[late.clone()], &name("host"), at(5), "x".into());
+        ops.late(
+            std::slice::from_ref(&late),
+            &name("host"),
+            at(5),
+            "x".into(),
+        );
         assert_eq!(ops.to_keep().is_some(), wanted);
         let shown: Vec<_> = ops.queue.iter().map(|q| shown(&q.message)).collect();
         assert_eq!(shown.len(), usize::from(wanted));
