@@ -1,13 +1,14 @@
 //! The running manager: one link per agent, the board they fill, the fleet they serve.
 //! The same in every mode; the menu, the view and `serve` only look and ask.
 
+mod judge;
 mod quiet;
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -37,9 +38,6 @@ const WATCH_EVERY: Duration = Duration::from_secs(2);
 /// rounds of retention.
 const SAVE_ROUNDS: u64 = 2;
 const RETAIN_ROUNDS: u64 = 30;
-/// Least and longest time between two looks at what is so.
-const JUDGE_GAP: Duration = Duration::from_millis(100);
-const JUDGE_EVERY: Duration = Duration::from_secs(1);
 /// Notices kept until someone reads them.
 const NOTICES_MAX: usize = 100;
 const STACK_BYTES: usize = 256 * 1024;
@@ -455,9 +453,10 @@ impl Core {
     /// Puts back what was announced, and the last hour's results as history.
     fn fill(&self, agent: &Name, saved: &AgentState) -> Result<()> {
         let now = clock::wall();
-        let mut board = self.board.lock().expect("board");
+        // Locked for a moment at a time: this reads an hour of history.
+        let board = || self.board.lock().expect("board");
         for state in &saved.states {
-            board.restore(agent, state, now);
+            board().restore(agent, state, now);
         }
         let Some(id) = saved.id else {
             return Ok(());
@@ -468,7 +467,7 @@ impl Core {
         }
         let since = Wall(now.0.saturating_sub(FILL_MS));
         replay::replay(&dir, since, |epoch, record: Record| {
-            board.record(agent, epoch, &record, now)
+            board().record(agent, epoch, &record, now)
         })
     }
 
@@ -489,52 +488,6 @@ impl Core {
                     self.notice(format!("history: {error}"));
                 }
             }
-        }
-    }
-
-    /// Works out what is so and what is told of it, as news comes in and at least once a
-    /// second, for as long as the process lives.
-    fn judge(self: Arc<Core>) {
-        let mut observe_at = Wall(0);
-        loop {
-            let heard = self.bell.heard();
-            let now = clock::wall();
-            let mut board = self.board.lock().expect("board");
-            let told = {
-                let quiet = self.quiet();
-                let at = |target: &Name, at: Wall| match at == now {
-                    true => quiet.active(target, at),
-                    false => quiet.was(target, at),
-                };
-                board.settle(now, |target, time| at(target, time).map(|e| e.cause))
-            };
-            let looked = now >= observe_at || told || now.after(JUDGE_EVERY) < observe_at;
-            if looked {
-                let late = board.take_late();
-                let next_at = self.alerts.observe(&self, &board, &late, now);
-                let at_last = now.after(JUDGE_EVERY);
-                observe_at = next_at.map_or(at_last, |at| at.min(at_last));
-            }
-            drop(board);
-            if told {
-                self.told_unsaved.store(true, Ordering::SeqCst);
-                self.bell.ring();
-            }
-            clock::sleep(JUDGE_GAP);
-            let wait_ms = observe_at.0.saturating_sub(clock::wall().0);
-            let wait = JUDGE_EVERY.min(Duration::from_millis(wait_ms));
-            self.bell.wait(heard, clock::mono().after(wait));
-        }
-    }
-
-    fn save_told(&self) {
-        if !self.told_unsaved.swap(false, Ordering::SeqCst) {
-            return;
-        }
-        let told = self.board.lock().expect("board").told();
-        if let Err(error) = told.save(self.data()) {
-            self.told_unsaved.store(true, Ordering::SeqCst);
-            self.notice(error.to_string());
         }
     }
 

@@ -38,11 +38,11 @@ use crate::quiet::Span;
 use crate::stats::{Histogram, Measured};
 use crate::units::{parse_moment, timestamp};
 
-use course::Change;
+use course::{Change, Window};
 pub use left_out::LeftOut;
 use left_out::left_out;
 pub use outages::Outages;
-use stream::{Seen, Streams, Terms, Window};
+use stream::{Seen, Streams, Terms};
 
 const SINCE: Opt = Opt {
     name: "--since",

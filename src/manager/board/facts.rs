@@ -300,7 +300,7 @@ impl Board {
                 let anchors = agent.map(|agent| agent.anchors.as_slice());
                 let anchors = anchors.unwrap_or_default().iter();
                 let anchors: Vec<&str> = anchors.map(Name::as_str).collect();
-                lost_uplink(name, &anchors)
+                link::lost_uplink(name, &anchors)
             }
             Condition::Trouble => {
                 let trouble = link.and_then(trouble).unwrap_or_default();
@@ -316,11 +316,6 @@ impl Board {
             }
         }
     }
-}
-
-/// `agent attic lost its uplink: gateway, dns down`.
-pub(super) fn lost_uplink(agent: &Name, anchors: &[&str]) -> String {
-    format!("agent {agent} lost its uplink: {} down", anchors.join(", "))
 }
 
 /// What keeps an agent from doing its work.

@@ -105,6 +105,11 @@ pub(super) fn stories(
     out
 }
 
+/// `agent attic lost its uplink: gateway, dns down`.
+pub(super) fn lost_uplink(agent: &Name, anchors: &[&str]) -> String {
+    format!("agent {agent} lost its uplink: {} down", anchors.join(", "))
+}
+
 pub(super) fn with_cause(what: String, cause: &str) -> String {
     match cause {
         "" => what,

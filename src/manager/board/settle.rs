@@ -9,7 +9,6 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::cell::Cell;
-use super::facts::lost_uplink;
 use super::{Agent, Board, EventKind, State, link};
 use crate::health::{Known, Verdict};
 use crate::manager::quiet::Cause;
@@ -403,7 +402,11 @@ impl Board {
                     let rows = self.anchor_rows(&name);
                     let anchors: Vec<&str> =
                         rows.map(|i| self.cells[i].target.name.as_str()).collect();
-                    (Some(now), EventKind::CutOff, lost_uplink(&name, &anchors))
+                    (
+                        Some(now),
+                        EventKind::CutOff,
+                        link::lost_uplink(&name, &anchors),
+                    )
                 }
                 Some(since) if answers || none => {
                     let after = age_text(Duration::from_millis(now.0.saturating_sub(since.0)));

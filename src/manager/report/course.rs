@@ -7,9 +7,15 @@
 
 use std::time::Duration;
 
-use super::stream::Window;
 use crate::health::{Health, Run, State};
 use crate::model::{Rules, Wall};
+
+/// The time reported on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    pub since: Wall,
+    pub until: Wall,
+}
 
 /// From then on it is so. [`State::Stale`] stands for time that nobody measured,
 /// [`State::Unknown`] for results that decide nothing, and [`State::Up`] for slow, too.

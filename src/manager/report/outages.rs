@@ -4,8 +4,7 @@
 //! that is left out, neither ends nor lengthens it; what was under way before the window
 //! counts from the window's start.
 
-use super::course::Change;
-use super::stream::Window;
+use super::course::{Change, Window};
 use crate::health::State;
 use crate::stats::Spans;
 

@@ -7,20 +7,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::Numbers;
-use super::course::{Change, Course};
+use super::course::{Change, Course, Window};
 use super::left_out::{ByTarget, LeftOut};
 use super::outages::Outages;
 use crate::config::{Fleet, INTERVAL_DEFAULT};
 use crate::model::{DownWhen, Name, Row, Rules, Target, Wall, Watched};
 use crate::record::Body;
 use crate::stats::{Availability, Histogram, Spans};
-
-/// The time reported on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Window {
-    pub since: Wall,
-    pub until: Wall,
-}
 
 /// What holds for each target, whichever agent tells of it.
 #[derive(Debug)]
