@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 
-use super::support::{Running, Site, program, run, until};
+use super::support::{Running, Site, own_loopback, program, run, until};
 
 /// Waits until it is on disk that `ops` was told something. A message is delivered once at
 /// least: one whose delivery was not noted comes again after a kill.
@@ -25,7 +25,7 @@ struct Service {
 
 impl Service {
     fn start() -> Service {
-        let mut running = Service::at("127.0.0.1:0");
+        let mut running = Service::at(&format!("{}:0", own_loopback()));
         Service {
             addr: running.listening(),
             running: Some(running),
@@ -197,7 +197,7 @@ fn what_hangs_on_a_target_that_is_down_is_not_told() {
 #[test]
 fn an_agent_that_is_gone_is_told_and_its_targets_are_not() {
     let site = Site::new(1);
-    let (mut gone, a) = site.agent("a", "127.0.0.1:0");
+    let (mut gone, a) = site.agent("a", &format!("{}:0", own_loopback()));
     fleet(&site, &[("a", a)], &target("web", site.ports[0]), &ops(""));
     let _manager = site.serve(&[]);
     site.grows("a", 4);

@@ -9,13 +9,13 @@ use tcpmon::model::{Sample, Target, Want, Why};
 use tcpmon::record::{Body, Record};
 use tcpmon::script::{Expect, Need, Pattern, Place, Script, Step, preset};
 
-use super::support::{Peer, Running, program, verdict};
+use super::support::{Peer, Running, own_loopback, program, verdict};
 
 /// A test server in this mode, and where it listens.
 fn server(args: &[&str]) -> (Running, SocketAddr) {
     let mut command = program("tcpmon-server");
     command
-        .args(["--quiet", "--listen", "127.0.0.1:0"])
+        .args(["--quiet", "--listen", &format!("{}:0", own_loopback())])
         .args(args);
     let mut server = Running::start(&mut command);
     let addr = server.listening();

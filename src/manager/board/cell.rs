@@ -71,8 +71,6 @@ pub(super) struct Cell {
     pub born: Option<Wall>,
     /// It is probed no more.
     pub ended: bool,
-    /// What it fails for had an excuse when that was last looked at.
-    pub excused: bool,
     /// So many more failures it takes until it is down, because those so far had an excuse.
     pub owed: u32,
     health: Health,
@@ -93,7 +91,6 @@ impl Cell {
             answered: None,
             born: None,
             ended: false,
-            excused: false,
             owed: 0,
             health: Health::default(),
             hour: Rolling::default(),
@@ -172,17 +169,12 @@ impl Cell {
             true => self.answered = self.answered.max(Some(at)),
             false => self.owed = self.owed.saturating_sub(run.times),
         }
-        let excused = self.excused && !finding.ok;
         self.last = Some(finding);
         self.health.take(&self.rules, run);
-        if excused {
-            self.health.excuse();
-        }
     }
 
     /// What it fails for has an excuse: it will have to fail as often again without one.
     pub fn excuse(&mut self) {
-        self.excused = true;
         self.owed = self.rules.down_after.failures();
         self.health.excuse();
     }

@@ -259,7 +259,6 @@ impl Board {
         for (i, cell) in self.cells.iter_mut().enumerate() {
             // A clock that was set back makes nothing younger than now.
             cell.born = Some(cell.born.map_or(now, |born| born.min(now)));
-            cell.excused = false;
             if voices.raw[i] == State::Down && voices.rows[i] != State::Down {
                 cell.excuse();
             }

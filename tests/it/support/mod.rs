@@ -25,6 +25,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 pub use meddler::{Meddler, Step, Trick, Way};
@@ -225,6 +226,23 @@ pub fn run_with(command: &mut Command, input: &str) -> Finished {
         code: output.status.code(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// A loopback address that no other test uses, for ports that go and come back: a port of
+/// the usual one may be somebody else's meanwhile. Only Linux has more than one.
+pub fn own_loopback() -> std::net::Ipv4Addr {
+    static COUNT: AtomicU8 = AtomicU8::new(1);
+    let [low, high, ..] = std::process::id().to_le_bytes();
+    match cfg!(target_os = "linux") {
+        true => [
+            127,
+            1 + high % 250,
+            low,
+            COUNT.fetch_add(1, Ordering::SeqCst),
+        ]
+        .into(),
+        false => std::net::Ipv4Addr::LOCALHOST,
     }
 }
 

@@ -108,7 +108,12 @@ fn follow(
         match side {
             Way::Up => {
                 let from = format!("from 127.0.0.1:{port}: ");
-                let ended = agent.stderr.line_where(&what, |line| line.contains(&from));
+                // Sessions end on threads of their own, so a later one may be told first.
+                let ended = until(&what, || {
+                    let log = agent.stderr.seen();
+                    let mut whole = log.split_inclusive('\n').filter(|l| l.ends_with('\n'));
+                    whole.find(|line| line.contains(&from)).map(str::to_string)
+                });
                 assert!(fits(&ended), "{what}: {ended}");
             }
             Way::Down => until(&what, || {

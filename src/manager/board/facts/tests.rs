@@ -188,6 +188,14 @@ fn an_uplink_is_left_alone_with_its_anchors() {
         (fact.condition, fact.quiet),
         (Condition::CutOff, Some(Cause::Maintenance))
     );
+    // With all of them.
+    let mut play =
+        Play::new(&["a"], &["db", "gateway"], MAJORITY).anchored("a", &["gateway", "db"]);
+    play.rows(10, "a", "++ xx xx xx");
+    let gateway = |target: &Name, _| (target.as_str() == "gateway").then_some(Cause::Silence);
+    play.board.settle(at(42), gateway);
+    let fact = Look::new(&play.board, at(42)).fact(&agent()).unwrap();
+    assert_eq!((fact.condition, fact.quiet), (Condition::CutOff, None));
 }
 
 #[test]

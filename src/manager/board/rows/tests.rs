@@ -159,6 +159,27 @@ fn addresses_that_are_gone_go() {
 }
 
 #[test]
+fn an_address_that_comes_back_at_once_is_a_new_row() {
+    let mut play = Play::new();
+    for second in [1, 2, 3] {
+        play.result(second, Some(7), false);
+    }
+    let body = Body::Ended {
+        target: name("web"),
+        each: Some(ip(7)),
+    };
+    let record = Record {
+        seq: 10,
+        at: at(4),
+        body,
+    };
+    play.board.record(&name("a"), Epoch(1), &record, at(4));
+    play.seq = 10;
+    play.result(5, Some(7), true);
+    assert_eq!(play.rows(5), ["192.0.2.7:443 up"]);
+}
+
+#[test]
 fn each_address_has_its_say() {
     let mut play = Play::new();
     for second in [10, 20, 30] {

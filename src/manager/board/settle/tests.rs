@@ -15,7 +15,7 @@ pub fn at(second: u64) -> Wall {
 }
 
 /// Probed every 10 s; down after 3 failures, up after 2 answers.
-fn watched(target: &str, down_when: DownWhen) -> Watched {
+pub fn watched(target: &str, down_when: DownWhen) -> Watched {
     Watched {
         target: Target {
             name: name(target),
@@ -39,7 +39,7 @@ fn watched(target: &str, down_when: DownWhen) -> Watched {
 /// A board and the numbers of the records that come in.
 pub struct Play {
     pub board: Board,
-    seq: u64,
+    pub seq: u64,
     pub quiet: Option<Cause>,
 }
 
@@ -167,7 +167,7 @@ impl Play {
     }
 }
 
-fn record(seq: u64, second: u64, target: &str, ok: bool) -> Record {
+pub fn record(seq: u64, second: u64, target: &str, ok: bool) -> Record {
     let failure = Failure {
         why: Why::Timeout,
         text: "connect: timed out".to_string(),
