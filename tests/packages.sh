@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs Debian packages that the suites beside real programs need, without starting any
-# service:
+# service, and without removing any package that they conflict with:
 #   sh tests/packages.sh PACKAGE...
 # Exit 1, with the reason, where that can't be done: not Debian, not root, no network.
 set -eu
@@ -32,6 +32,6 @@ if [ ! -e "$policy" ]; then
 fi
 export DEBIAN_FRONTEND=noninteractive
 # shellcheck disable=SC2086
-if ! { timeout 300 apt-get -qq update && timeout 900 apt-get -qq install --no-install-recommends -y $lacking; } >"$log" 2>&1; then
+if ! { timeout 300 apt-get -qq update && timeout 900 apt-get -qq install --no-install-recommends --no-remove -y $lacking; } >"$log" 2>&1; then
     cannot "$(grep -m 1 '^E:' "$log" || tail -n 1 "$log")"
 fi
