@@ -155,4 +155,13 @@ rule=$((down_after * retry_ms + 1000))
 check "outage seen by both: told after its first failure" "$(seconds "$took")" "at most $(seconds "$rule")" [ "$took" -le "$rule" ]
 check "outage seen by both: messages" "$(told 'target-3 down')" 1 [ "$(told 'target-3 down')" = 1 ]
 check "outage seen by both: messages of anything else" "$(($(wc -l <"$dir/told") - 3))" 0 [ "$(wc -l <"$dir/told")" = 3 ]
+# Where the system has four ports to choose from for this end, a probe of one of them that is
+# shut now and then comes to be connected to itself, some 10 times in 400.
+own=tcpmon-own-$$
+ip netns add "$own"
+spaces="$spaces $own"
+ip -n "$own" link set lo up
+up=$(ip netns exec "$own" sh -c "echo 40000 40003 >/proc/sys/net/ipv4/ip_local_port_range
+    for n in \$(seq 1 400); do $release/tcpmon-agent check -H 127.0.0.1 -p 40000; done" | grep -c OK || :)
+check "probes of a shut port that connected to themselves" "$up" 0 [ "$up" = 0 ]
 summary

@@ -122,7 +122,7 @@ fn one_round(
         }
         dialled.tries += 1;
         dialled.addr = Some(*addr);
-        match TcpStream::connect_timeout(addr, budget) {
+        match connect(addr, budget) {
             Ok(stream) => {
                 dialled.connect = Some(clock::mono().since(now));
                 dialled.outcome = Ok(stream);
@@ -137,6 +137,17 @@ fn one_round(
                 dialled.outcome = Err(failure(&error, address, *addr, spent));
             }
         }
+    }
+}
+
+/// Connects, but not to itself: where the port asked for is one that the system may choose
+/// for this end, and nobody listens, both ends may come to be the same (simultaneous open,
+/// RFC 9293, section 3.5).
+fn connect(addr: &SocketAddr, budget: Duration) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(addr, budget)?;
+    match stream.local_addr()? == *addr {
+        true => Err(io::ErrorKind::ConnectionRefused.into()),
+        false => Ok(stream),
     }
 }
 
