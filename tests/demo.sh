@@ -33,6 +33,8 @@ say() { printf '%s\n' "$*" >&2; }
 start() {
     name=$1
     shift
+    # There before anybody looks: what is started may take a moment to make it.
+    : >"$dir/$name.out"
     "$@" >"$dir/$name.out" 2>"$dir/$name.log" &
     pids="$pids $!"
     started=$!

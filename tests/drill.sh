@@ -61,6 +61,8 @@ rest() { sleep 0.05 2>/dev/null || sleep 1; }
 start() {
     name=$1
     shift
+    # There before anybody looks: what is started may take a moment to make it.
+    : >"$dir/$name.out"
     "$@" >"$dir/$name.out" 2>"$dir/$name.log" &
     started=$!
     pids="$pids $started"

@@ -55,6 +55,8 @@ wait_for() {
 start() {
     space=$1 name=$2
     shift 2
+    # There before anybody looks: what is started may take a moment to make it.
+    : >"$dir/$name.out"
     ip netns exec "$space" "$@" >"$dir/$name.out" 2>"$dir/$name.log" &
     pids="$pids $!"
 }
