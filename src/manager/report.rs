@@ -6,8 +6,8 @@
 //! streams. The time asked for begins with the window, or later where the agent's
 //! own records tell that the target began later, and ends where they tell that it ended:
 //! so what was not measured although it should have been lowers `observed`, and only that.
-//! Outages are the exception: they are those of the verdict over the streams, together, in
-//! which failures that have an excuse say nothing, as in the live one.
+//! Outages are the exception: they are those of the verdict over the streams that there were
+//! at the time, in which failures that have an excuse say nothing, as in the live one.
 
 mod course;
 mod excuses;
@@ -33,12 +33,13 @@ use crate::config::{Fleet, FleetTarget};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::health::State;
-use crate::model::{DownWhen, Epoch, Id, Name, Wall};
+use crate::model::{Epoch, Id, Name, Wall};
 use crate::quiet::Span;
 use crate::stats::{Histogram, Measured};
 use crate::units::{parse_moment, timestamp};
 
-use course::{Change, Window};
+use course::Window;
+use excuses::{Excuse, Said};
 pub use left_out::LeftOut;
 use left_out::left_out;
 pub use outages::Outages;
@@ -213,71 +214,84 @@ fn by_target(
     }
     let Some(fleet) = fleet else {
         let each = seen.into_iter().map(|(name, voices)| {
-            let course = course_of(terms.down_when(&name), &voices);
-            target_report(name, voices, &course, terms)
+            let said: Vec<&Said> = voices.iter().map(|voice| &voice.seen.said).collect();
+            let verdict = verdict(&name, &said, terms);
+            target_report(name, voices, &verdict, terms)
         });
         return each.collect();
     };
-    let courses = fleet_courses(fleet, &seen, terms);
+    let mut verdicts = fleet_verdicts(fleet, &seen, terms);
     let listed = fleet.targets.iter().map(|listed| {
         let voices = seen.remove(&listed.name).unwrap_or_default();
-        let course = courses.get(&listed.name).map_or(&[][..], Vec::as_slice);
+        let verdict = verdicts.remove(&listed.name);
+        let verdict = verdict.expect("each target has a verdict");
         TargetReport {
             group: listed.group.clone(),
             tags: listed.tags.clone(),
-            ..target_report(listed.name.clone(), voices, course, terms)
+            ..target_report(listed.name.clone(), voices, &verdict, terms)
         }
     });
     listed.collect()
 }
 
-fn course_of(rule: DownWhen, voices: &[Voice]) -> Vec<Change> {
-    let courses: Vec<&[Change]> = voices.iter().map(|v| v.seen.course.as_slice()).collect();
-    excuses::verdicts(rule, &courses)
+/// What is so of a target by what its rows say.
+fn verdict(target: &Name, rows: &[&Said], terms: &Terms) -> Said {
+    let intervals = rows.iter().map(|said| said.interval_ms);
+    Said {
+        course: excuses::verdicts(terms.down_when(target), rows),
+        asked: vec![Span {
+            from: terms.window.since,
+            until: terms.window.until,
+        }],
+        interval_ms: intervals.max().unwrap_or(0),
+        // It has no excuse itself.
+        decides_ms: 0,
+    }
 }
 
 /// The verdict over time on each target of the fleet, without what has an excuse.
-fn fleet_courses(
+fn fleet_verdicts(
     fleet: &Fleet,
     seen: &BTreeMap<Name, Vec<Voice>>,
     terms: &Terms,
-) -> HashMap<Name, Vec<Change>> {
-    let failing = |agent: &Name, target: &Name| {
-        let voices = seen.get(target).into_iter().flatten();
-        let own = voices.filter(|voice| voice.agent == *agent);
-        own.map(|voice| excuses::failing(&voice.seen.course))
-            .collect::<Vec<_>>()
-    };
+) -> HashMap<Name, Said> {
     let cut_off = fleet.agents.iter().map(|agent| {
-        let anchors = agent.anchors.iter();
-        let each: Vec<_> = anchors.flat_map(|a| failing(&agent.name, a)).collect();
-        (&agent.name, excuses::all(&each))
+        let anchors = agent.anchors.iter().filter_map(|anchor| seen.get(anchor));
+        let own = anchors.flatten().filter(|voice| voice.agent == agent.name);
+        let own: Vec<&Said> = own.map(|voice| &voice.seen.said).collect();
+        (&agent.name, excuses::excuses(&own))
     });
-    let cut_off: HashMap<&Name, Vec<Span>> = cut_off.collect();
-    // What each agent makes of each target, and the verdict, parents first.
-    let mut rows: HashMap<(&Name, &Name), Vec<Vec<Span>>> = HashMap::new();
-    let mut verdicts: HashMap<Name, Vec<Change>> = HashMap::new();
+    let cut_off: HashMap<&Name, Vec<Excuse>> = cut_off.collect();
+    let end = terms.window.until;
+    let mut verdicts: HashMap<Name, Said> = HashMap::new();
+    // What each agent that probes a target makes of it, parents first.
+    let mut behind: HashMap<(&Name, &Name), Vec<Excuse>> = HashMap::new();
+    // The same for all others.
+    let mut behind_all: HashMap<&Name, Vec<Excuse>> = HashMap::new();
     for target in parents_first(fleet) {
-        let mut courses = Vec::new();
+        let mut rows: Vec<(&Name, Said)> = Vec::new();
         for voice in seen.get(&target.name).into_iter().flatten() {
-            let mut course = voice.seen.course.clone();
-            for parent in &target.depends_on {
-                let behind = match rows.get(&(&voice.agent, parent)) {
-                    Some(own) => excuses::all(own),
-                    None => excuses::failing(verdicts.get(parent).map_or(&[], Vec::as_slice)),
-                };
-                course = excuses::excused(&course, &behind, State::Unreachable);
-            }
+            let mut said = voice.seen.said.clone();
             if let Some(cut_off) = cut_off.get(&voice.agent) {
-                course = excuses::excused(&course, cut_off, State::Unknown);
+                said.course = excuses::excused(&said, cut_off, end, State::Unknown);
             }
-            let failing = excuses::failing(&course);
-            let own = rows.entry((&voice.agent, &target.name)).or_default();
-            own.push(failing);
-            courses.push(course);
+            for parent in &target.depends_on {
+                let own = behind.get(&(&voice.agent, parent));
+                if let Some(behind) = own.or_else(|| behind_all.get(parent)) {
+                    said.course = excuses::excused(&said, behind, end, State::Unreachable);
+                }
+            }
+            rows.push((&voice.agent, said));
         }
-        let courses: Vec<&[Change]> = courses.iter().map(Vec::as_slice).collect();
-        let verdict = excuses::verdicts(terms.down_when(&target.name), &courses);
+        for own in rows.chunk_by(|a, b| a.0 == b.0) {
+            if target.probed_by(own[0].0) {
+                let said: Vec<&Said> = own.iter().map(|(_, said)| said).collect();
+                behind.insert((own[0].0, &target.name), excuses::excuses(&said));
+            }
+        }
+        let all: Vec<&Said> = rows.iter().map(|(_, said)| said).collect();
+        let verdict = verdict(&target.name, &all, terms);
+        behind_all.insert(&target.name, excuses::excuses(&[&verdict]));
         verdicts.insert(target.name.clone(), verdict);
     }
     verdicts
@@ -312,10 +326,10 @@ fn parents_first(fleet: &Fleet) -> Vec<&FleetTarget> {
 fn target_report(
     name: Name,
     voices: Vec<Voice>,
-    course: &[Change],
+    verdict: &Said,
     terms: &mut Terms,
 ) -> TargetReport {
-    let outages = terms.outages(&name, course);
+    let outages = terms.outages(&name, verdict);
     let mut all = Numbers::default();
     for voice in &voices {
         all.merge(&voice.seen.numbers);

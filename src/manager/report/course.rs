@@ -66,6 +66,12 @@ impl Course {
         self.last = Some(at);
     }
 
+    /// Whether what is known still holds at `at`.
+    pub fn tells(&self, interval: Duration, at: Wall) -> bool {
+        let state = self.health.state(interval, None, at);
+        !matches!(state, State::Stale | State::Unknown)
+    }
+
     /// No results came until `at`: a state holds for so long, or there is a hole.
     pub fn until(&mut self, interval: Duration, at: Wall) {
         if self.health.state(interval, None, at) == State::Stale {

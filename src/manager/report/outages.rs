@@ -91,7 +91,7 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manager::report::excuses::verdicts;
+    use crate::manager::report::excuses::{Said, verdicts};
     use crate::model::{DownWhen, Wall};
     use crate::quiet::Span;
 
@@ -121,9 +121,18 @@ mod tests {
             until: Wall(until * 1_000),
         };
         let left_out = Spans::new(left_out.iter().map(span).collect());
-        let courses: Vec<Vec<Change>> = agents.iter().map(|text| course(text)).collect();
-        let courses: Vec<&[Change]> = courses.iter().map(Vec::as_slice).collect();
-        let o = Outages::of(window, &left_out, &verdicts(rule, &courses));
+        let said = agents.iter().map(|text| Said {
+            course: course(text),
+            asked: vec![Span {
+                from: Wall(0),
+                until: Wall(u64::MAX),
+            }],
+            interval_ms: 1_000,
+            decides_ms: 3_000,
+        });
+        let said: Vec<Said> = said.collect();
+        let said: Vec<&Said> = said.iter().collect();
+        let o = Outages::of(window, &left_out, &verdicts(rule, &said));
         (o.count, o.longest_ms / 1_000, o.ended, o.ended_ms / 1_000)
     }
 

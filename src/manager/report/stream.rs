@@ -7,11 +7,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::Numbers;
-use super::course::{Change, Course, Window};
+use super::course::{Course, Window};
+use super::excuses::Said;
 use super::left_out::{ByTarget, LeftOut};
 use super::outages::Outages;
 use crate::config::{Fleet, INTERVAL_DEFAULT};
 use crate::model::{DownWhen, Name, Row, Rules, Target, Wall, Watched};
+use crate::quiet::Span;
 use crate::record::Body;
 use crate::stats::{Availability, Histogram, Spans};
 
@@ -48,10 +50,10 @@ impl Terms {
         self.rules(target).down_when
     }
 
-    /// The outages of a target, out of the course of its verdict.
-    pub fn outages(&mut self, target: &Name, course: &[Change]) -> Outages {
+    /// The outages of a target, out of its verdict.
+    pub fn outages(&mut self, target: &Name, verdict: &Said) -> Outages {
         let left_out = self.left_out.of(target);
-        Outages::of(self.window, &left_out, course)
+        Outages::of(self.window, &left_out, &verdict.course)
     }
 }
 
@@ -66,8 +68,14 @@ pub struct Streams {
     /// Where in `streams` a row's is.
     places: HashMap<Row, usize>,
     streams: Vec<Stream>,
+    /// Where those of a target's addresses are.
+    addresses: HashMap<Name, Vec<usize>>,
     /// The agent has started and tells which targets it takes up again.
     resuming: bool,
+    /// Of those, names whose addresses it is still to find, and of which none is known.
+    taken_up: HashSet<Name>,
+    /// How often it has started.
+    starts: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -86,15 +94,17 @@ struct Stream {
     left_out: Rc<Spans>,
     /// Since when it is to be measured; `None` when it has ended.
     asked_from: Option<Wall>,
-    /// What was asked for before that.
-    asked_ms: u64,
+    /// What was asked for before that, within the window.
+    asked: Vec<Span>,
     last: Wall,
+    /// How often the agent had started when this was told of last.
+    starts: u32,
 }
 
 /// What a stream came to.
 pub struct Seen {
     pub numbers: Numbers,
-    pub course: Vec<Change>,
+    pub said: Said,
 }
 
 impl Streams {
@@ -115,7 +125,10 @@ impl Streams {
             wanted: targets.map(by_name),
             places: HashMap::new(),
             streams: Vec::new(),
+            addresses: HashMap::new(),
             resuming: false,
+            taken_up: HashSet::new(),
+            starts: 0,
         }
     }
 
@@ -130,9 +143,16 @@ impl Streams {
         match body {
             Body::Result(sample) => {
                 self.resuming = false;
+                if sample.each.is_some() && !self.taken_up.is_empty() {
+                    self.taken_up.remove(&sample.target);
+                }
                 let us = sample.ok().then_some(sample.us);
-                self.stream(terms, &sample.target, sample.each, since)
-                    .result(at, us);
+                let tells = sample.each.is_some() || !self.addresses_tell(&sample.target, at);
+                let stream = self.stream(terms, &sample.target, sample.each, since);
+                stream.result(at, us);
+                if tells {
+                    stream.course.result(stream.interval, at, us);
+                }
             }
             Body::Began {
                 target,
@@ -140,10 +160,7 @@ impl Streams {
                 interval,
                 ..
             } => {
-                // One that a restarted agent takes up again was to be measured all along; but
-                // a name of which each address is probed is probed itself for a moment only.
-                let whole = each.is_none() && self.is_by_address(target);
-                let from = if self.resuming && !whole { since } else { at };
+                let from = self.began(terms.window, at, target, *each);
                 self.stream(terms, target, *each, from).began(at, *interval);
             }
             Body::Ended { target, each } => {
@@ -152,9 +169,34 @@ impl Streams {
             }
             Body::Start { alive, .. } => {
                 self.resuming = alive.is_some();
+                self.starts += 1;
                 self.streams.iter_mut().for_each(|s| s.pause(at));
             }
             _ => {}
+        }
+    }
+
+    /// From when on a row was asked for that begins now, if it is a new one. What a restarted
+    /// agent takes up again was to be measured all along. Where each address is probed it
+    /// takes up the name, for a moment, and then addresses in place of those it knew.
+    fn began(&mut self, window: Window, at: Wall, target: &Name, each: Option<IpAddr>) -> Wall {
+        if !self.is_by_address(target) {
+            return if self.resuming { window.since } else { at };
+        }
+        let known = self.addresses.get(target).map_or(&[][..], Vec::as_slice);
+        for place in known {
+            let stream = &mut self.streams[*place];
+            if stream.starts < self.starts {
+                stream.ended(window, at);
+            }
+        }
+        match each {
+            Some(_) if self.taken_up.contains(target) => window.since,
+            None if self.resuming && known.is_empty() => {
+                self.taken_up.insert(target.clone());
+                at
+            }
+            _ => at,
         }
     }
 
@@ -162,6 +204,13 @@ impl Streams {
     fn is_by_address(&self, target: &Name) -> bool {
         let wanted = self.wanted.as_ref().and_then(|w| w.get(target));
         wanted.is_some_and(|wanted| wanted.each)
+    }
+
+    /// Whether something is known of a target's addresses, so that its name has no say.
+    fn addresses_tell(&self, target: &Name, at: Wall) -> bool {
+        let addresses = self.addresses.get(target).into_iter().flatten();
+        let mut streams = addresses.map(|place| &self.streams[*place]);
+        streams.any(|stream| stream.course.tells(stream.interval, at))
     }
 
     /// The row's stream; a new one is asked for from `from` on.
@@ -185,11 +234,17 @@ impl Streams {
                 self.streams
                     .push(Stream::new(terms, target, interval, from));
                 let place = self.places.len();
+                if each.is_some() {
+                    let addresses = self.addresses.entry(target.clone());
+                    addresses.or_default().push(place);
+                }
                 self.places.insert(row, place);
                 place
             }
         };
-        &mut self.streams[place]
+        let stream = &mut self.streams[place];
+        stream.starts = self.starts;
+        stream
     }
 
     /// What each row's stream came to; a target that is wanted and of which nothing was
@@ -208,8 +263,8 @@ impl Streams {
             let wanted = wanted.as_ref().is_none_or(|w| w.contains_key(&row.target));
             // Else the fleet wants it no more, which this agent has not told us yet.
             let end = (!wanted).then(|| stream.last_stands_until());
-            let seen = stream.finish(terms.window, end);
-            (row, seen)
+            let rules = terms.rules(&row.target);
+            (row, stream.finish(terms.window, &rules, end))
         };
         rows.into_iter().zip(self.streams).map(finish).collect()
     }
@@ -236,14 +291,14 @@ impl Stream {
             interval,
             left_out,
             asked_from: Some(from),
-            asked_ms: 0,
+            asked: Vec::new(),
             last: from,
+            starts: 0,
         }
     }
 
     fn result(&mut self, at: Wall, us: Option<u64>) {
         let counted = self.availability.result(at, us.is_some());
-        self.course.result(self.interval, at, us);
         self.last = at;
         self.asked_from.get_or_insert(at);
         if let Some(us) = us.filter(|_| counted) {
@@ -273,34 +328,45 @@ impl Stream {
     /// Asks for nothing from `end` on.
     fn close(&mut self, window: Window, end: Wall) {
         if let Some(from) = self.asked_from.take() {
-            let (from, end) = (from.max(window.since), end.min(window.until));
-            let left_out_ms = self.left_out.overlap_ms(from, end);
-            self.asked_ms += end.0.saturating_sub(from.0) - left_out_ms;
+            let (from, until) = (from.max(window.since), end.min(window.until));
+            if from < until {
+                self.asked.push(Span { from, until });
+            }
         }
     }
 
     fn last_stands_until(&self) -> Wall {
-        let interval_ms = u64::try_from(self.interval.as_millis()).unwrap_or(u64::MAX);
-        Wall(self.last.0.saturating_add(interval_ms))
+        Wall(self.last.0.saturating_add(millis(self.interval)))
     }
 
     /// With `end`, nothing was to be measured from there on.
-    fn finish(mut self, window: Window, end: Option<Wall>) -> Seen {
+    fn finish(mut self, window: Window, rules: &Rules, end: Option<Wall>) -> Seen {
         match end {
             Some(end) => self.course.pause(self.interval, end),
             None => self.course.until(self.interval, window.until),
         }
         self.close(window, end.unwrap_or(window.until));
         let mut measured = self.availability.finish();
-        measured.asked_ms = self.asked_ms;
-        let course = self.course.changes();
+        let left_out = &self.left_out;
+        let asked_ms = |s: &Span| s.until.0 - s.from.0 - left_out.overlap_ms(s.from, s.until);
+        measured.asked_ms = self.asked.iter().map(asked_ms).sum();
+        let said = Said {
+            course: self.course.changes(),
+            asked: self.asked,
+            interval_ms: millis(self.interval),
+            decides_ms: millis(self.interval * rules.down_after.failures()),
+        };
         // One agent's course is the verdict on it.
-        let outages = Outages::of(window, &self.left_out, &course);
+        let outages = Outages::of(window, left_out, &said.course);
         let numbers = Numbers {
             measured,
             latencies: self.latencies,
             outages,
         };
-        Seen { numbers, course }
+        Seen { numbers, said }
     }
+}
+
+fn millis(d: Duration) -> u64 {
+    u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,6 +1,8 @@
 //! Reports over histories whose truth is known.
 
 mod excused;
+mod live;
+mod rows;
 
 use std::time::Duration;
 

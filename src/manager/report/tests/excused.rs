@@ -1,21 +1,20 @@
-//! Failures that have an excuse, and addresses that are probed by themselves.
-
-use std::net::IpAddr;
+//! Failures that have an excuse.
 
 use super::*;
 use crate::manager::quiet::QuietLog;
-use crate::model::Sample;
-use crate::record::Body;
 
 /// What one agent sees: of each target the seconds before now in which it fails.
 type Sees<'a> = (&'a str, &'a [(&'a str, &'a [(u64, u64)])]);
 
-/// Every target is probed every ten seconds, for the whole window and before.
+/// Every target is probed every ten seconds, for the whole window and before; `db+4` four
+/// seconds after those without a number.
 fn written(data: &Path, agents: &[Sees<'_>]) {
     for (id, (agent, targets)) in (7..).zip(agents) {
         let mut h = history(data, id, agent);
-        for left in (0..110).rev().map(|tens| tens * 10) {
+        for tick in (1..=110).rev().map(|tens| tens * 10) {
             for (target, times) in *targets {
+                let (target, later) = target.split_once('+').unwrap_or((target, "0"));
+                let left = tick - later.parse::<u64>().unwrap();
                 let at = ago(left * S);
                 let fails = times.iter().any(|(from, to)| left <= *from && left > *to);
                 h.put(at, result(target, at, !fails));
@@ -43,7 +42,7 @@ fn what_an_agent_sees_that_is_cut_off_is_no_outage() {
         format!(
             r#"{{"agents":[{{"name":"attic","address":"h:1","anchors":["gateway"]}},{{"name":"cellar","address":"h:2"}}],
             "defaults":{{"interval":"10s","down_when":"{down_when}"}},
-            "targets":[{{"name":"web","address":"w:80"}},{{"name":"gateway","address":"g:53","agents":["attic"]}}]}}"#
+            "targets":[{{"name":"web","address":"w:80"}},{{"name":"gateway","address":"g:53"}}]}}"#
         )
     };
     let none = ("cellar", &[("web", &[][..])][..]);
@@ -150,63 +149,6 @@ fn a_parent_that_others_probe_counts_by_its_verdict() {
     assert_eq!((got[0].1, got[1].1), (NONE, (1, 200, 1, 200)));
 }
 
-/// A body about one address of `web`.
-fn each(body: Body, last: u8) -> Body {
-    let ip = Some(IpAddr::from([192, 0, 2, last]));
-    match body {
-        Body::Result(sample) => Body::Result(Sample { each: ip, ..sample }),
-        Body::Began {
-            target,
-            address,
-            interval,
-            ..
-        } => Body::Began {
-            target,
-            each: ip,
-            address,
-            interval,
-        },
-        other => other,
-    }
-}
-
-#[test]
-fn each_address_is_a_stream_of_its_own() {
-    let fleet = r#"{"agents":[{"name":"attic","address":"h:1"}],
-        "targets":[{"name":"web","address":"w:80","interval":"10s","each_address":true,"down_when":"any"}]}"#;
-    let fleet = parse_fleet(fleet.as_bytes(), KeyRule::Waived).unwrap();
-    for starts_again in [false, true] {
-        let data = tempfile::tempdir().unwrap();
-        let mut h = history(data.path(), 7, "attic");
-        for left in (0..110).rev().map(|tens| tens * 10) {
-            let at = ago(left * S);
-            if starts_again && left == 600 {
-                // The name is probed for a moment, then its addresses again.
-                h.put(at, start(Some(ago(601 * S))));
-                h.put(at, began("web", TEN));
-                h.put(at, ended("web"));
-                h.put(at, each(began("web", TEN), 7));
-                h.put(at, each(began("web", TEN), 8));
-            }
-            h.put(at, each(result("web", at, true), 7));
-            let fails = (200..400).contains(&left);
-            h.put(at, each(result("web", at, !fails), 8));
-        }
-        let report = run(data.path(), Some(&fleet), SINCE, NOW, &[]).unwrap();
-        let web = &report.targets[0];
-        let rows = web.agents.iter().filter(|(_, each, _)| each.is_some());
-        let rows: Vec<_> = rows.map(|(.., n)| (n.measured.ok, down(n).0)).collect();
-        assert_eq!(rows, [(100, 0), (80, 1)]);
-        assert_eq!(down(&web.all), (1, 200, 1, 200));
-        assert_eq!(web.all.measured.probes, 200);
-        // Nothing was asked for beside the addresses.
-        assert_eq!(web.all.measured.asked_ms / S, 2_000, "{starts_again}");
-        let json = report.json();
-        assert!(json.contains(r#""each":"192.0.2.8"}"#), "{json}");
-        assert!(report.csv().contains("\r\nweb,attic at 192.0.2.8,100,80,"));
-    }
-}
-
 #[test]
 fn what_the_manager_noted_is_left_out_whatever_the_fleet_says_now() {
     let data = tempfile::tempdir().unwrap();
@@ -229,4 +171,112 @@ fn what_the_manager_noted_is_left_out_whatever_the_fleet_says_now() {
             assert_eq!(found[0].span, span);
         }
     }
+}
+
+#[test]
+fn a_cause_that_is_seen_later_and_answers_sooner_excuses_all_the_same() {
+    let fleet = r#"{"agents":[{"name":"attic","address":"h:1","anchors":["gateway"]}],
+        "defaults":{"interval":"10s"},
+        "targets":[{"name":"db","address":"d:1","depends_on":["router"]},
+                   {"name":"router","address":"r:1"},
+                   {"name":"gateway","address":"g:1"},
+                   {"name":"far","address":"f:1","depends_on":["db"]}]}"#;
+    let cause = [(500, 300)];
+    for (what, phase, db, expected) in [
+        ("after it, both times", 4, &[(500, 300)][..], NONE),
+        ("seen first by a little", 4, &[(510, 300)], NONE),
+        ("it takes a few more", 4, &[(510, 280)], NONE),
+        ("as many as it takes", 4, &[(510, 270)], (1, 34, 1, 34)),
+        // What causes it answered since it failed.
+        ("failed before", 4, &[(520, 300)], (1, 16, 1, 16)),
+        ("failed long before", 4, &[(600, 300)], (1, 96, 1, 96)),
+        ("twice", 4, &[(510, 400), (390, 300)], NONE),
+        (
+            "by itself before",
+            4,
+            &[(900, 800), (510, 300)],
+            (1, 100, 1, 100),
+        ),
+        (
+            "by itself after",
+            4,
+            &[(510, 300), (200, 100)],
+            (1, 100, 1, 100),
+        ),
+        ("still fails", 4, &[(510, 0)], (1, 300, 0, 0)),
+        ("at the same moment", 0, &[(500, 300)], NONE),
+    ] {
+        let db_name = format!("db+{phase}");
+        for (by, excuse) in [("router", "router"), ("gateway", "gateway")] {
+            let other = if by == "router" { "gateway" } else { "router" };
+            let sees = [
+                (db_name.as_str(), db),
+                ("far+8", db),
+                (excuse, &cause),
+                (other, &[]),
+            ];
+            let got = outages(fleet, &[("attic", &sees)]);
+            assert_eq!(got[0].1, expected, "{what}, by {by}");
+            // What lies behind db as well is excused by either.
+            assert_eq!(got[3].1, NONE, "{what}, by {by}");
+        }
+    }
+}
+
+#[test]
+fn an_outage_that_has_just_lost_its_excuse_is_none_yet() {
+    let fleet = r#"{"agents":[{"name":"attic","address":"h:1"}],
+        "defaults":{"interval":"10s"},
+        "targets":[{"name":"db","address":"d:1","depends_on":["router"]},
+                   {"name":"router","address":"r:1"}]}"#;
+    for (until, expected) in [(20, NONE), (40, (1, 40, 0, 0))] {
+        let sees = [("db", &[(100, 0)][..]), ("router", &[(100, until)])];
+        assert_eq!(
+            outages(fleet, &[("attic", &sees)])[0].1,
+            expected,
+            "{until}"
+        );
+    }
+}
+
+#[test]
+fn what_is_cut_off_is_no_excuse_for_others() {
+    // attic can't tell of the bridge; so for cellar, who doesn't look at it, nothing is known.
+    let fleet = r#"{"agents":[{"name":"attic","address":"h:1","anchors":["gateway"]},{"name":"cellar","address":"h:2"}],
+        "defaults":{"interval":"10s"},
+        "targets":[{"name":"db","address":"d:1","agents":["cellar"],"depends_on":["bridge"]},
+                   {"name":"bridge","address":"b:1","agents":["attic"],"depends_on":["router"]},
+                   {"name":"router","address":"r:1","agents":["cellar"]},
+                   {"name":"gateway","address":"g:1","agents":["attic"]}]}"#;
+    let fails = &[(500, 300)][..];
+    for (gateway, expected) in [(&[][..], NONE), (fails, (1, 200, 1, 200))] {
+        let attic = [("bridge", fails), ("gateway", gateway)];
+        let cellar = [("db", fails), ("router", fails)];
+        let got = outages(fleet, &[("attic", &attic), ("cellar", &cellar)]);
+        assert_eq!(got[0].1, expected, "{gateway:?}");
+    }
+}
+
+#[test]
+fn who_no_longer_probes_a_parent_goes_by_its_verdict() {
+    let fleet = r#"{"agents":[{"name":"attic","address":"h:1"},{"name":"cellar","address":"h:2"}],
+        "defaults":{"interval":"10s"},
+        "targets":[{"name":"db","address":"d:1","agents":["attic"],"depends_on":["router"]},
+                   {"name":"router","address":"r:1","agents":["cellar"]}]}"#;
+    let fleet = parse_fleet(fleet.as_bytes(), KeyRule::Waived).unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let fails = &[(500, 300)][..];
+    written(
+        data.path(),
+        &[
+            ("attic", &[("db", fails)]),
+            ("cellar", &[("router", fails)]),
+        ],
+    );
+    // attic did once, and says that it does no longer.
+    let mut h = epoch(data.path(), Id(7), 2, Epoch(0xf7), ONE_SEGMENT);
+    h.put(ago(900 * S), result("router", ago(900 * S), true));
+    h.put(ago(800 * S), ended("router"));
+    let report = run(data.path(), Some(&fleet), SINCE, NOW, &[]).unwrap();
+    assert_eq!(down(&report.targets[0].all), NONE);
 }
