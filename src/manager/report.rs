@@ -110,6 +110,8 @@ impl Numbers {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetReport {
     pub name: Name,
+    /// Of its addresses, where the fleet tells.
+    pub port: Option<u16>,
     pub group: Option<Name>,
     pub tags: Vec<Name>,
     /// The sums over its agents, and the outages of their verdict.
@@ -226,6 +228,7 @@ fn by_target(
         let verdict = verdicts.remove(&listed.name);
         let verdict = verdict.expect("each target has a verdict");
         TargetReport {
+            port: Some(listed.address.port),
             group: listed.group.clone(),
             tags: listed.tags.clone(),
             ..target_report(listed.name.clone(), voices, &verdict, terms)
@@ -336,6 +339,7 @@ fn target_report(
     }
     TargetReport {
         name,
+        port: None,
         group: None,
         tags: Vec::new(),
         all: Numbers { outages, ..all },

@@ -1,5 +1,6 @@
 //! A report as a text for people, as JSON and as comma-separated values.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{Numbers, Report, TargetReport};
@@ -95,7 +96,9 @@ fn write_target(o: &mut Object<'_>, target: &TargetReport) {
             a.object(|o| {
                 write_numbers(o, agent, numbers);
                 if let Some(ip) = each {
-                    o.str("each", &ip.to_string());
+                    let address = target.port.map(|port| SocketAddr::new(*ip, port));
+                    let address = address.map_or(ip.to_string(), |address| address.to_string());
+                    o.str("address", &address);
                 }
             });
         }

@@ -59,7 +59,7 @@ fn each_address_is_a_stream_of_its_own() {
         // Nothing was asked for beside the addresses.
         assert_eq!(web.all.measured.asked_ms / S, 2_000, "{starts_again}");
         let json = report.json();
-        assert!(json.contains(r#""each":"192.0.2.8"}"#), "{json}");
+        assert!(json.contains(r#""address":"192.0.2.8:80"}"#), "{json}");
         assert!(report.csv().contains("\r\nweb,attic at 192.0.2.8,100,80,"));
     }
 }
