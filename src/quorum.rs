@@ -1,6 +1,6 @@
 //! What a target is, out of what each of its agents says: how many have to see it down
 //! for it to be down. Agents that can't tell (nothing seen yet, too long ago, or no way
-//! there) have no say.
+//! there) have no say. And in which order to ask: what a target is reached through first.
 
 use crate::health::State;
 use crate::model::DownWhen;
@@ -39,9 +39,50 @@ pub fn verdict(rule: DownWhen, states: impl Iterator<Item = State>) -> State {
     }
 }
 
+/// The numbers below `count` so that each comes after its parents. A circle, which no fleet
+/// file may have, ends up in some order.
+pub fn parents_first<'p>(count: usize, parents: impl Fn(usize) -> &'p [usize]) -> Vec<usize> {
+    let mut order = Vec::with_capacity(count);
+    let mut found = vec![false; count];
+    for start in 0..count {
+        // Not by recursion: the longest way is as long as there are targets.
+        let mut way = Vec::new();
+        let mut next = Some(start);
+        loop {
+            if let Some(child) = next.filter(|&n| !std::mem::replace(&mut found[n], true)) {
+                way.push((child, parents(child).iter()));
+            }
+            let Some((child, parents)) = way.last_mut() else {
+                break;
+            };
+            next = parents.next().copied();
+            if next.is_none() {
+                order.push(*child);
+                way.pop();
+            }
+        }
+    }
+    order
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_comes_after_its_parents() {
+        let order = |parents: &[Vec<usize>]| parents_first(parents.len(), |n| &parents[n]);
+        assert_eq!(order(&[]), []);
+        assert_eq!(order(&[vec![], vec![], vec![]]), [0, 1, 2]);
+        assert_eq!(order(&[vec![2], vec![], vec![1]]), [1, 2, 0]);
+        assert_eq!(order(&[vec![3, 1], vec![2], vec![], vec![2]]), [2, 3, 1, 0]);
+        // A circle.
+        assert_eq!(order(&[vec![1], vec![2], vec![0]]), [2, 1, 0]);
+        // As long a way as a fleet file can hold.
+        let mut chain: Vec<Vec<usize>> = (1..100_000).map(|parent| vec![parent]).collect();
+        chain.push(vec![]);
+        assert!(order(&chain).into_iter().eq((0..100_000).rev()));
+    }
 
     /// `d` down, `u` up, `s` slow, `o` too old, `b` behind something down, `?` never seen.
     fn states(text: &str) -> impl Iterator<Item = State> {

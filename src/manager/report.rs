@@ -16,7 +16,7 @@ mod outages;
 mod print;
 mod stream;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::Path;
@@ -35,6 +35,7 @@ use crate::files;
 use crate::health::State;
 use crate::model::{Epoch, Id, Name, Wall};
 use crate::quiet::Span;
+use crate::quorum;
 use crate::stats::{Histogram, Measured};
 use crate::units::{parse_moment, timestamp};
 
@@ -301,29 +302,16 @@ fn fleet_verdicts(
 }
 
 /// The fleet's targets, each after those it depends on.
-fn parents_first(fleet: &Fleet) -> Vec<&FleetTarget> {
-    fn place<'f>(
-        target: &'f FleetTarget,
-        by_name: &HashMap<&Name, &'f FleetTarget>,
-        placed: &mut HashSet<&'f Name>,
-        out: &mut Vec<&'f FleetTarget>,
-    ) {
-        if !placed.insert(&target.name) {
-            return;
-        }
+fn parents_first(fleet: &Fleet) -> impl Iterator<Item = &FleetTarget> {
+    let targets = &fleet.targets;
+    let by_name: HashMap<&Name, usize> = targets.iter().map(|t| &t.name).zip(0..).collect();
+    let of = |target: &FleetTarget| -> Vec<usize> {
         let parents = target.depends_on.iter();
-        for parent in parents.filter_map(|name| by_name.get(name)) {
-            place(parent, by_name, placed, out);
-        }
-        out.push(target);
-    }
-    let by_name = fleet.targets.iter().map(|target| (&target.name, target));
-    let by_name = by_name.collect();
-    let (mut placed, mut out) = (HashSet::new(), Vec::new());
-    for target in &fleet.targets {
-        place(target, &by_name, &mut placed, &mut out);
-    }
-    out
+        parents.filter_map(|p| by_name.get(p).copied()).collect()
+    };
+    let parents: Vec<Vec<usize>> = targets.iter().map(of).collect();
+    let order = quorum::parents_first(targets.len(), |target| &parents[target]);
+    order.into_iter().map(|target| &targets[target])
 }
 
 fn target_report(

@@ -14,7 +14,7 @@ use crate::health::{Known, Verdict};
 use crate::manager::quiet::Cause;
 use crate::manager::state::{Announced, Verdicts};
 use crate::model::{Name, Wall};
-use crate::quorum::verdict;
+use crate::quorum::{parents_first, verdict};
 use crate::standing::{News, Standing};
 use crate::units::{HostPort, age_text, duration_text, latency_text};
 
@@ -167,24 +167,9 @@ impl Board {
         }
     }
 
-    /// Sorts the groups so that parents come first. A circle, which no fleet file may
-    /// have, ends up in some order.
+    /// Sorts the groups so that parents come first.
     pub(super) fn set_order(&mut self) {
-        self.order.clear();
-        let mut placed = vec![false; self.groups.len()];
-        for group in 0..self.groups.len() {
-            self.place(group, &mut placed);
-        }
-    }
-
-    fn place(&mut self, group: usize, placed: &mut [bool]) {
-        if std::mem::replace(&mut placed[group], true) {
-            return;
-        }
-        for parent in self.groups[group].parents.clone() {
-            self.place(parent, placed);
-        }
-        self.order.push(group);
+        self.order = parents_first(self.groups.len(), |g| self.parents(g));
     }
 
     /// Who says what now.

@@ -618,3 +618,15 @@ fn a_fleet_change_keeps_what_was_told() {
     play.board.set_fleet(&[(name("a"), vec![moved])]);
     assert!(play.board.told().targets.is_empty());
 }
+
+#[test]
+fn a_way_may_be_as_long_as_there_are_targets() {
+    let names: Vec<String> = (0..50_000).map(|n| format!("t{n:05}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut play = Play::new(&["attic"], &names, DownWhen::Any);
+    for pair in names.windows(2) {
+        play.board.set_parents(&name(pair[0]), &[name(pair[1])]);
+    }
+    play.board.set_order();
+    assert!(play.board.order.iter().copied().eq((0..names.len()).rev()));
+}
