@@ -27,7 +27,7 @@ use crate::record::{Body, Record};
 use crate::stats::Outcome;
 
 use cell::{Cell, Finding};
-pub use facts::{Condition, Fact, Look};
+pub use facts::{Condition, Fact, Facts, Look};
 use late::{Late, Outage};
 pub use link::{CLOCK_OFF_MS, Link};
 use settle::Group;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tcpmon::clock;
-use tcpmon::manager::board::{Board, Look};
+use tcpmon::manager::board::{Board, Facts, Look};
 use tcpmon::model::{Epoch, Failure, Name, Sample, Target, Wall, Watched, Why};
 use tcpmon::record::{Body, Record};
 

@@ -11,14 +11,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::deliver::deliver;
-use super::receiver::{Facts, Receiver};
-use crate::alert::{AlertEvent, AlertRule, Subject};
+use super::receiver::Receiver;
+use crate::alert::{AlertEvent, AlertRule};
 use crate::bell::Bell;
 use crate::clock;
 use crate::error::{Context, Error, Result};
 use crate::files;
 use crate::json;
-use crate::manager::board::{Board, Condition, Fact, Look};
+use crate::manager::board::{Board, Look};
 use crate::manager::core::Core;
 use crate::model::{Mono, Name, Wall};
 
@@ -246,19 +246,5 @@ impl Post {
                 core.notice(told);
             }
         }
-    }
-}
-
-impl Facts for Look<'_> {
-    fn fact(&self, subject: &Subject) -> Option<Fact> {
-        Look::fact(self, subject)
-    }
-
-    fn unwell(&self) -> Vec<Subject> {
-        Look::unwell(self)
-    }
-
-    fn event(&self, subject: &Subject, was: (Condition, Wall), is: Fact) -> AlertEvent {
-        Look::event(self, subject, was, is)
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::alert::{AlertEvent, AlertRule, Message, Occasion, On, Subject};
 use crate::json::{self, Value};
-use crate::manager::board::{Condition, Fact};
+use crate::manager::board::{Condition, Fact, Facts};
 use crate::model::{Name, Wall};
 
 /// Messages that wait; beyond, the oldest is dropped.
@@ -28,16 +28,6 @@ const RETRY_MIN: Duration = Duration::from_secs(5);
 const RETRY_MAX: Duration = Duration::from_secs(300);
 /// Deliveries that are remembered for people.
 pub const LOG_MAX: usize = 20;
-
-/// Where facts come from.
-pub trait Facts {
-    /// How something is; `None` when nobody knows.
-    fn fact(&self, subject: &Subject) -> Option<Fact>;
-    /// All that is known to be other than fine.
-    fn unwell(&self) -> Vec<Subject>;
-    /// The event that tells how something is, and how it was and since when.
-    fn event(&self, subject: &Subject, was: (Condition, Wall), is: Fact) -> AlertEvent;
-}
 
 /// What a receiver was told of something that is not fine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

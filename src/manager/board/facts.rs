@@ -88,6 +88,16 @@ pub struct Fact {
     pub quiet: Option<Cause>,
 }
 
+/// Where facts come from.
+pub trait Facts {
+    /// How something is; `None` when nobody knows.
+    fn fact(&self, subject: &Subject) -> Option<Fact>;
+    /// All that is known to be other than fine.
+    fn unwell(&self) -> Vec<Subject>;
+    /// The event that tells how something is, and how it was and since when.
+    fn event(&self, subject: &Subject, was: (Condition, Wall), is: Fact) -> AlertEvent;
+}
+
 /// A look at the board at one moment; who says what is worked out once.
 pub struct Look<'b> {
     board: &'b Board,
@@ -100,25 +110,6 @@ impl<'b> Look<'b> {
     pub fn new(board: &'b Board, now: Wall) -> Look<'b> {
         let voices = board.voices(now);
         Look { board, now, voices }
-    }
-
-    /// How something is; `None` when nobody knows.
-    pub fn fact(&self, subject: &Subject) -> Option<Fact> {
-        let gone = Fact {
-            condition: Condition::Gone,
-            since: self.now,
-            quiet: None,
-        };
-        match subject {
-            Subject::Target(name) => match self.board.group_named(name) {
-                Some(group) => self.target_fact(group),
-                None => Some(gone),
-            },
-            Subject::Agent(name) => match self.board.agents.contains_key(name) {
-                true => self.agent_fact(name),
-                false => Some(gone),
-            },
-        }
     }
 
     fn target_fact(&self, g: usize) -> Option<Fact> {
@@ -165,9 +156,28 @@ impl<'b> Look<'b> {
             _ => Some(fact),
         }
     }
+}
 
-    /// All that is known to be other than fine.
-    pub fn unwell(&self) -> Vec<Subject> {
+impl Facts for Look<'_> {
+    fn fact(&self, subject: &Subject) -> Option<Fact> {
+        let gone = Fact {
+            condition: Condition::Gone,
+            since: self.now,
+            quiet: None,
+        };
+        match subject {
+            Subject::Target(name) => match self.board.group_named(name) {
+                Some(group) => self.target_fact(group),
+                None => Some(gone),
+            },
+            Subject::Agent(name) => match self.board.agents.contains_key(name) {
+                true => self.agent_fact(name),
+                false => Some(gone),
+            },
+        }
+    }
+
+    fn unwell(&self) -> Vec<Subject> {
         let unwell = |fact: Option<Fact>| fact.is_some_and(|f| f.condition != Condition::Fine);
         let board = self.board;
         let groups = (0..board.groups.len()).filter(|&g| unwell(self.target_fact(g)));
@@ -177,8 +187,7 @@ impl<'b> Look<'b> {
         targets.chain(agents.cloned().map(Subject::Agent)).collect()
     }
 
-    /// The event that tells how something is, and how it was and since when.
-    pub fn event(&self, subject: &Subject, was: (Condition, Wall), is: Fact) -> AlertEvent {
+    fn event(&self, subject: &Subject, was: (Condition, Wall), is: Fact) -> AlertEvent {
         let (condition, since) = (is.condition, is.since);
         let lasted = since.since(was.1);
         let over = !matches!(was.0, Condition::Fine | Condition::Gone);
