@@ -114,8 +114,11 @@ impl Posts {
         now: Wall,
     ) -> Option<Wall> {
         let manager = core.name();
-        let facts = Look::new(board, now);
         let posts = self.posts.lock().expect("posts");
+        if posts.is_empty() {
+            return None;
+        }
+        let facts = Look::new(board, now);
         let next_at = posts.values().filter_map(|post| {
             let mut receiver = post.receiver();
             receiver.observe(&facts, manager, now, fresh_id);
