@@ -21,7 +21,7 @@ use crate::files;
 use crate::json;
 use crate::model::Wall;
 use crate::quiet::Pattern;
-use crate::units::{parse_duration, parse_moment};
+use crate::units::parse_utc;
 
 /// How long somebody may hold the data directory and not listen: a manager that starts,
 /// or another of these commands.
@@ -128,12 +128,7 @@ fn set(args: &Args) -> std::result::Result<ExitCode, Fail> {
 /// Until when.
 fn end(args: &Args, now: Wall) -> std::result::Result<Wall, Fail> {
     let lasting = args.parsed("--for", quiet::lasting)?;
-    let until = args.parsed("--until", |text| {
-        // What goes back from now is not meant here.
-        let back = parse_duration(text).is_ok();
-        let time = parse_moment(text, now).ok().filter(|_| !back);
-        time.ok_or_else(|| "expected a time in UTC such as \"2026-12-01T22:00Z\"".to_string())
-    })?;
+    let until = args.parsed("--until", parse_utc)?;
     match (lasting, until) {
         (Some(_), Some(_)) => Err(Fail::Usage("--for and --until: give one of the two".into())),
         (_, Some(until)) => Ok(until),
