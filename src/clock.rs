@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::model::{Mono, Wall, micros};
+use crate::model::{Mono, Wall, micros, millis};
 
 /// Monotonic time since the first call in this process.
 pub fn mono() -> Mono {
@@ -18,7 +18,7 @@ pub fn wall() -> Wall {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
-    Wall(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    Wall(millis(since))
 }
 
 /// Blocks this thread for `d`.

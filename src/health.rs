@@ -241,7 +241,7 @@ impl Health {
             };
         };
         let holds = (interval * STALE_INTERVALS).max(STALE_MIN);
-        let old = |at: Wall| u128::from(now.0.saturating_sub(at.0)) > holds.as_millis();
+        let old = |at: Wall| now.since(at) > holds;
         match self.decided {
             _ if old(seen) || away_since.is_some_and(old) => State::Stale,
             Some((verdict, _)) => verdict.into(),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::script::Script;
 use crate::units::{Family, HostPort};
-pub use crate::units::{Mono, Wall, micros};
+pub use crate::units::{Mono, Wall, micros, millis};
 
 /// Longest name of a target, agent or manager, in bytes.
 pub const NAME_LEN_MAX: usize = 128;

@@ -73,11 +73,10 @@ impl Standing {
         self.confirmed = true;
         if self.told.is_some_and(|told| told.flapping) != now.flapping {
             self.turned = Some(at);
-        }
-        match (self.told.is_some_and(|told| told.flapping), now.flapping) {
-            (false, true) => news.push(News::Flapping),
-            (true, false) => news.push(News::Steady),
-            _ => {}
+            news.push(match now.flapping {
+                true => News::Flapping,
+                false => News::Steady,
+            });
         }
         if now.flapping {
             let told = self.told.unwrap_or(now);
@@ -92,7 +91,7 @@ impl Standing {
         let same = before.filter(|(verdict, _)| *verdict == now.verdict);
         let since = same.map_or(now.since, |(_, since)| since);
         self.told = Some(Known { since, ..now });
-        let after = |since: Wall| Duration::from_millis(now.since.0.saturating_sub(since.0));
+        let after = |since: Wall| now.since.since(since);
         match (before, now.verdict) {
             (None, Verdict::Up) => {}
             (Some((from, _)), to) if from == to => {}

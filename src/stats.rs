@@ -8,7 +8,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::model::Wall;
+use crate::model::{Wall, millis};
 
 mod spans;
 
@@ -269,7 +269,7 @@ impl Availability {
         };
         // An eighth more, so that a probe that starts a little late leaves no hole.
         let gap = next.0.saturating_sub(at.0);
-        let stands = if gap <= self.interval_ms + self.interval_ms / 8 {
+        let stands = if gap <= self.interval_ms.saturating_add(self.interval_ms / 8) {
             gap
         } else {
             self.interval_ms
@@ -305,10 +305,6 @@ impl Measured {
 
 fn fraction(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| (part as f64 / whole as f64).min(1.0))
-}
-
-fn millis(d: Duration) -> u64 {
-    u64::try_from(d.as_millis()).unwrap_or(u64::MAX / 2)
 }
 
 #[cfg(test)]

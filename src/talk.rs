@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::model::{Failure, Mono, Why};
+use crate::model::{Failure, Mono, Why, millis};
 use crate::script::{Expect, KEPT_BYTES_MAX, Need, Pattern, Place, Script, Step, escape};
 use crate::text::cut;
 use crate::units::duration_text;
@@ -199,7 +199,7 @@ impl<'s> Talk<'s> {
 
 /// Whole milliseconds, as people think of them.
 fn spent(from: Mono, to: Mono) -> Duration {
-    Duration::from_millis(u64::try_from(to.since(from).as_millis()).unwrap_or(u64::MAX))
+    Duration::from_millis(millis(to.since(from)))
 }
 
 fn failure(why: Why, text: String) -> Failure {

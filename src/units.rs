@@ -21,8 +21,12 @@ pub struct Wall(pub u64);
 impl Wall {
     /// This time plus `d`.
     pub fn after(self, d: Duration) -> Wall {
-        let ms = u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
-        Wall(self.0.saturating_add(ms))
+        Wall(self.0.saturating_add(millis(d)))
+    }
+
+    /// This time less `d`.
+    pub fn before(self, d: Duration) -> Wall {
+        Wall(self.0.saturating_sub(millis(d)))
     }
 
     /// How long from `earlier` to this time; zero when it lies ahead.
@@ -45,6 +49,11 @@ impl Mono {
     pub fn since(self, earlier: Mono) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
+}
+
+/// A duration in whole milliseconds.
+pub fn millis(d: Duration) -> u64 {
+    u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A duration in whole microseconds.
@@ -106,7 +115,7 @@ fn split_number(text: &str) -> Option<(u64, &str)> {
 /// The shortest text of mixed units that [`parse_duration`] reads as `d`, with what
 /// is below a millisecond cut off: `1h30m`, `1s500ms`, `0s`.
 pub fn duration_text(d: Duration) -> String {
-    let mut rest = u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+    let mut rest = millis(d);
     if rest == 0 {
         return "0s".to_string();
     }
@@ -154,8 +163,7 @@ pub fn timestamp(at: Wall) -> String {
 /// (`2026-12-01`, `2026-12-01T22:00Z`, `2026-12-01T22:00:30Z`). Errors: what was expected.
 pub fn parse_moment(text: &str, now: Wall) -> Result<Wall, String> {
     if let Ok(back) = parse_duration(text) {
-        let back_ms = u64::try_from(back.as_millis()).unwrap_or(u64::MAX);
-        return Ok(Wall(now.0.saturating_sub(back_ms)));
+        return Ok(now.before(back));
     }
     utc(text).ok_or_else(|| {
         "expected a duration back from now such as \"24h\", or a time in UTC such as \"2026-12-01T22:00Z\""

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::{AlertEvent, Message, Occasion, On, Subject, Voice};
 use crate::json::{self, Array, Object, Value};
-use crate::model::{Wall, Why};
+use crate::model::{Wall, Why, millis};
 use crate::text;
 use crate::units::duration_text;
 
@@ -217,8 +217,7 @@ fn write_event(out: &mut Array<'_>, event: &AlertEvent) {
             .str("was", &event.was)
             .u64("since", event.since.0);
         if let Some(lasted) = event.lasted {
-            let ms = u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX);
-            o.u64("lasted_ms", ms);
+            o.u64("lasted_ms", millis(lasted));
         }
         write_why(o, event.why);
         o.str("text", &event.text).array("agents", |a| {

@@ -27,7 +27,7 @@ use crate::config::{self, Fleet, FleetAgent, KeyRule, Problem};
 use crate::error::{Context, Error, Result};
 use crate::files::{self, DirLock, KeyFile, Stamp};
 use crate::log;
-use crate::model::{Epoch, Id, Name, Wall};
+use crate::model::{Epoch, Id, Name};
 use crate::net::resolve::Resolver;
 use crate::proto::{self, Hello, Role, Side};
 use crate::record::Record;
@@ -42,7 +42,7 @@ const RETAIN_ROUNDS: u64 = 30;
 const NOTICES_MAX: usize = 100;
 const STACK_BYTES: usize = 256 * 1024;
 /// How far back the board is filled.
-const FILL_MS: u64 = 3_600_000;
+const FILL: Duration = Duration::from_secs(3600);
 
 /// How a manager runs.
 #[derive(Debug, Clone)]
@@ -465,7 +465,7 @@ impl Core {
         if !dir.is_dir() {
             return Ok(());
         }
-        let since = Wall(now.0.saturating_sub(FILL_MS));
+        let since = now.before(FILL);
         replay::replay(&dir, since, |epoch, record: Record| {
             board().record(agent, epoch, &record, now)
         })

@@ -274,7 +274,7 @@ pub fn enforce(histories: &mut [&mut History], limits: Limits, now: Wall) -> Res
     aged.sort_by_key(|a| a.modified);
     let mut bytes: u64 = histories.iter().map(|h| h.index.bytes()).sum();
     for candidate in aged {
-        let age = Duration::from_millis(now.0.saturating_sub(candidate.modified.0));
+        let age = now.since(candidate.modified);
         if age <= limits.age && bytes <= limits.bytes {
             break;
         }

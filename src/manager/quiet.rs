@@ -10,6 +10,7 @@ mod asked;
 mod entry;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::clock;
 use crate::error::{Context, Error, Result};
@@ -34,7 +35,7 @@ const FILE_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const SILENCES_MAX: usize = 1_000;
 /// How long before it opens a window is noted, so that its first second counts, too:
 /// longer than the time between two looks.
-const AHEAD_MS: u64 = 5_000;
+const AHEAD: Duration = Duration::from_secs(5);
 
 /// All entries that are kept, oldest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,7 +98,7 @@ impl QuietLog {
     /// span, and ends those that are open and planned no longer. Gives back all that began
     /// and ended, silences whose time is over among it.
     pub fn observe(&mut self, windows: &[Maintenance], now: Wall) -> Vec<News> {
-        let soon = Wall(now.0.saturating_add(AHEAD_MS));
+        let soon = now.after(AHEAD);
         let planned = occurrences(windows, [now, soon]);
         let over = self.open.iter().map(|i| &self.entries[*i]);
         let over = over.filter(|e| e.span.until <= now).cloned();

@@ -21,6 +21,7 @@ use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use super::audit::JSON;
 use super::fleet_file;
@@ -67,7 +68,7 @@ const CSV: Opt = Opt {
     help: "print comma-separated values: each target, then each agent of it; then groups and tags",
     repeat: false,
 };
-const SINCE_DEFAULT_MS: u64 = 24 * 3_600_000;
+const SINCE_DEFAULT: Duration = Duration::from_secs(24 * 3600);
 
 const PROGRAM: Program = Program {
     name: "tcpmon-manager report",
@@ -158,7 +159,7 @@ pub fn run(
         }
         let state = AgentState::load(data, &name)?;
         let streams = agents.entry(name).or_insert_with(|| Streams::new(None));
-        let from = Wall(since.0.saturating_sub(streams.lookback_ms()));
+        let from = since.before(streams.lookback());
         replay::replay(&dir, from, |epoch, record| {
             let at = corrected(record.at, offset_ms(&state, id, epoch));
             streams.record(&mut terms, at, &record.body);
@@ -358,7 +359,7 @@ fn command(args: Args) -> std::result::Result<ExitCode, Fail> {
     let now = clock::wall();
     let moment = |text: &str| parse_moment(text, now);
     let until = args.parsed("--until", moment)?.unwrap_or(now).min(now);
-    let usual = Wall(until.0.saturating_sub(SINCE_DEFAULT_MS));
+    let usual = until.before(SINCE_DEFAULT);
     let since = args.parsed("--since", moment)?.unwrap_or(usual);
     if since >= until {
         let (since, until) = (timestamp(since), timestamp(until));

@@ -35,8 +35,8 @@ const PROGRAM: Program = Program {
     free_max: 0,
 };
 
-/// A manager that runs writes what it knows at least this often, in milliseconds.
-const SAVED_WITHIN_MS: u64 = 30_000;
+/// A manager that runs writes what it knows at least this often.
+const SAVED_WITHIN: Duration = Duration::from_secs(30);
 /// How much of the history is replayed, at least: what a row's statistics cover.
 const REPLAYED: Duration = Duration::from_secs(3600);
 /// And so many intervals of the slowest target, so that its last result is among it.
@@ -88,13 +88,12 @@ pub fn fill(board: &mut Board, data: &Path, fleet: &Fleet, now: Wall) -> Result<
         let targets = fleet.targets_for(&agent.name);
         let longest = targets.iter().map(|t| t.interval).max().unwrap_or_default();
         let back = (longest * REPLAYED_INTERVALS).max(REPLAYED);
-        let back_ms = u64::try_from(back.as_millis()).unwrap_or(u64::MAX);
         let of_agent = AgentOnDisk {
             name: &agent.name,
             state: AgentState::load(data, &agent.name)?,
             dirs: dirs.remove(&agent.name).unwrap_or_default(),
         };
-        if of_agent.fill(board, Wall(now.0.saturating_sub(back_ms)), now)? {
+        if of_agent.fill(board, now.before(back), now)? {
             behind.push(agent.name.clone());
         }
     }
@@ -191,7 +190,7 @@ impl AgentOnDisk<'_> {
 
 /// The link as the manager last told of it, if it still runs.
 fn link_of(state: &AgentState, to_fetch: u64, now: Wall) -> Link {
-    let runs = now.0.saturating_sub(state.saved.0) <= SAVED_WITHIN_MS;
+    let runs = now.since(state.saved) <= SAVED_WITHIN;
     let (since, text) = match state.connected && !runs {
         true => (state.saved, "no manager is running".to_string()),
         false => (state.since, state.text.clone()),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::{RECENT_MAX, State};
 use crate::health::{Health, Known, Progress, Run};
-use crate::model::{Name, Rules, Sample, Target, Wall, Watched, Why};
+use crate::model::{Name, Rules, Sample, Target, Wall, Watched, Why, millis};
 use crate::proto::TargetNow;
 use crate::stats::{Hour, Outcome, Rolling};
 use crate::units::HostPort;
@@ -195,7 +195,7 @@ impl Cell {
             Some(known) => (known.at, 0, finding.at),
             None => (began, 1, began),
         };
-        let more = fitting(finding.at.0.saturating_sub(from.0), self.target.interval);
+        let more = fitting(finding.at.since(from), self.target.interval);
         let answered_us = finding.answered_us();
         // That it answered all the while is told, how fast is told of the last answer alone.
         let (times, since) = match answered_us.is_some() && self.health.answers() {
@@ -277,9 +277,9 @@ impl Cell {
     }
 }
 
-/// How many intervals fit into so many milliseconds; a grid's ticks are a little off.
-fn fitting(ms: u64, interval: Duration) -> u32 {
-    let interval_ms = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
+/// How many intervals fit into a time; a grid's ticks are a little off.
+fn fitting(time: Duration, interval: Duration) -> u32 {
+    let (ms, interval_ms) = (millis(time), millis(interval));
     let fits = ms.saturating_add(interval_ms / 2) / interval_ms.max(1);
     u32::try_from(fits).unwrap_or(u32::MAX)
 }

@@ -14,8 +14,8 @@ use crate::model::{Name, Wall};
 use crate::standing::News;
 use crate::units::age_text;
 
-/// An agent that was never reached since the start is away after this time, in milliseconds.
-const AWAY_AFTER_MS: u64 = 60_000;
+/// An agent that was never reached since the start is away after this time.
+const AWAY_AFTER: Duration = Duration::from_secs(60);
 
 /// How something is, in the order of how much it matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -246,7 +246,7 @@ impl Board {
             state: State::Up.to_string(),
             was: State::Down.to_string(),
             since: ended,
-            lasted: Some(Duration::from_millis(ended.0.saturating_sub(began.0))),
+            lasted: Some(ended.since(began)),
             why: None,
             text,
             voices: vec![voice],
@@ -339,7 +339,7 @@ fn trouble(link: &link::Link) -> Option<String> {
 impl Agent {
     fn fact(&self, now: Wall) -> Option<Fact> {
         let link = self.link.as_ref()?;
-        let long = now.0.saturating_sub(link.since.0) >= AWAY_AFTER_MS;
+        let long = now.since(link.since) >= AWAY_AFTER;
         let fact = |condition, since| Fact {
             condition,
             since,

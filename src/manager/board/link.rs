@@ -1,7 +1,5 @@
 //! What is known of the link to an agent, and which of its changes people are told.
 
-use std::time::Duration;
-
 use super::EventKind;
 use crate::model::{Id, Name, Wall};
 use crate::units::age_text;
@@ -118,5 +116,5 @@ pub(super) fn with_cause(what: String, cause: &str) -> String {
 }
 
 fn age(since: Wall, now: Wall) -> String {
-    age_text(Duration::from_millis(now.0.saturating_sub(since.0)))
+    age_text(now.since(since))
 }

@@ -322,10 +322,7 @@ impl Board {
     fn is_held(&self, g: usize, voices: &Voices, now: Wall) -> bool {
         let group = &self.groups[g];
         let rows = group.cells.clone();
-        let within = |since: Option<Wall>, long: Duration| {
-            let ms = now.0.saturating_sub(since.unwrap_or(now).0);
-            u128::from(ms) < long.as_millis()
-        };
+        let within = |since: Option<Wall>, long| now.since(since.unwrap_or(now)) < long;
         let unheard = |cell: &Cell| {
             let away = self
                 .agents
@@ -393,7 +390,7 @@ impl Board {
                     )
                 }
                 Some(since) if answers || none => {
-                    let after = age_text(Duration::from_millis(now.0.saturating_sub(since.0)));
+                    let after = age_text(now.since(since));
                     let text = format!("agent {name} has its uplink again after {after}");
                     (None, EventKind::Rejoined, text)
                 }

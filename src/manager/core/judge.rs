@@ -44,8 +44,7 @@ impl Core {
                 self.bell.ring();
             }
             clock::sleep(JUDGE_GAP);
-            let wait_ms = observe_at.0.saturating_sub(clock::wall().0);
-            let wait = JUDGE_EVERY.min(Duration::from_millis(wait_ms));
+            let wait = JUDGE_EVERY.min(observe_at.since(clock::wall()));
             self.bell.wait(heard, clock::mono().after(wait));
         }
     }

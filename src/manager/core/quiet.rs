@@ -102,8 +102,7 @@ impl Core {
 
     /// Forgets what was over before the history begins.
     pub(super) fn prune_quiet(&self) {
-        let age_ms = u64::try_from(self.options.limits.age.as_millis()).unwrap_or(u64::MAX);
-        let before = Wall(clock::wall().0.saturating_sub(age_ms));
+        let before = clock::wall().before(self.options.limits.age);
         self.update_quiet(|log| {
             log.prune(before);
             Vec::new()

@@ -58,8 +58,7 @@ pub fn lasting(text: &str) -> std::result::Result<Duration, String> {
 
 /// The end of a silence that begins now.
 pub fn end(now: Wall, lasting: Duration) -> Wall {
-    let lasting_ms = u64::try_from(lasting.as_millis()).unwrap_or(u64::MAX);
-    Wall(now.0.saturating_add(lasting_ms))
+    now.after(lasting)
 }
 
 /// Silences targets of a fleet; what is to be told.

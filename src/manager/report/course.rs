@@ -82,9 +82,7 @@ impl Course {
     /// Nothing is measured from `at` on; the last result stands for an interval at most.
     pub fn pause(&mut self, interval: Duration, at: Wall) {
         if let Some(last) = self.last {
-            let interval_ms = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
-            let stood = Wall(last.0.saturating_add(interval_ms));
-            self.put(stood.min(at), State::Stale);
+            self.put(last.after(interval).min(at), State::Stale);
         }
     }
 

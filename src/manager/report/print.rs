@@ -59,7 +59,7 @@ impl Report {
 
     /// The report for people.
     pub fn text(&self) -> String {
-        let window = Duration::from_millis(self.until.0.saturating_sub(self.since.0));
+        let window = self.until.since(self.since);
         let until = timestamp(self.until);
         let (day, time) = (&until[..10], &until[11..19]);
         let mut out = format!("Last {} until {day} {time} UTC\n\n", duration_text(window));

@@ -12,7 +12,7 @@ use super::excuses::Said;
 use super::left_out::{ByTarget, LeftOut};
 use super::outages::Outages;
 use crate::config::{Fleet, INTERVAL_DEFAULT};
-use crate::model::{DownWhen, Name, Row, Rules, Target, Wall, Watched};
+use crate::model::{DownWhen, Name, Row, Rules, Target, Wall, Watched, millis};
 use crate::quiet::Span;
 use crate::record::Body;
 use crate::stats::{Availability, Histogram, Spans};
@@ -133,8 +133,8 @@ impl Streams {
     }
 
     /// How far before the window results still say what was so at its beginning.
-    pub fn lookback_ms(&self) -> u64 {
-        u64::try_from(self.lookback.as_millis()).unwrap_or(u64::MAX)
+    pub fn lookback(&self) -> Duration {
+        self.lookback
     }
 
     /// Takes the next record, written `at` by our clock.
@@ -336,7 +336,7 @@ impl Stream {
     }
 
     fn last_stands_until(&self) -> Wall {
-        Wall(self.last.0.saturating_add(millis(self.interval)))
+        self.last.after(self.interval)
     }
 
     /// With `end`, nothing was to be measured from there on.
@@ -365,8 +365,4 @@ impl Stream {
         };
         Seen { numbers, said }
     }
-}
-
-fn millis(d: Duration) -> u64 {
-    u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,8 +1,6 @@
 //! The table of the live view: which columns there is room for, how wide each is, and
 //! what a row shows in them.
 
-use std::time::Duration;
-
 use super::line::{Line, Style};
 use crate::manager::board::{RECENT_MAX, Row, State, Widest};
 use crate::model::Wall;
@@ -272,7 +270,7 @@ fn style_of(row: &Row) -> Style {
 
 /// How long ago `since` was.
 pub(super) fn age(since: Wall, now: Wall) -> String {
-    age_text(Duration::from_millis(now.0.saturating_sub(since.0)))
+    age_text(now.since(since))
 }
 
 /// A fraction in at most four characters: `0.3%`, `12%`, `100%`. Never `0%` when some

@@ -33,7 +33,7 @@ pub fn alerts(message: &Message, repeat: Option<Duration>) -> String {
         (_, Some(repeat)) => FIRES_FOR_MIN.max(repeat * 3),
         (_, None) => FIRES_FOR_ONCE,
     };
-    let firing_until = later(message.at, fires_for);
+    let firing_until = message.at.after(fires_for);
     // Of one target the last is what holds.
     let mut events: Vec<&AlertEvent> = message.events.iter().collect();
     events.sort_by_key(|event| event.since);
@@ -41,7 +41,10 @@ pub fn alerts(message: &Message, repeat: Option<Duration>) -> String {
     json::array(&mut body, |out| {
         for event in events {
             for word in over(event, message.occasion) {
-                let span = (earlier(event.since, event.lasted), event.since);
+                let span = (
+                    event.since.before(event.lasted.unwrap_or_default()),
+                    event.since,
+                );
                 write(out, message, event, &name(&event.subject, "", word), span);
             }
             if let Some(name) = firing(event, message.occasion) {
@@ -51,15 +54,6 @@ pub fn alerts(message: &Message, repeat: Option<Duration>) -> String {
         }
     });
     body
-}
-
-fn later(at: Wall, by: Duration) -> Wall {
-    Wall(at.0.saturating_add(u64::try_from(by.as_millis()).unwrap_or(u64::MAX)))
-}
-
-fn earlier(at: Wall, by: Option<Duration>) -> Wall {
-    let ms = u64::try_from(by.unwrap_or_default().as_millis()).unwrap_or(u64::MAX);
-    Wall(at.0.saturating_sub(ms))
 }
 
 /// The alert that an event makes fire.
