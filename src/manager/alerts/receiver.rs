@@ -282,11 +282,13 @@ impl Receiver {
                 events.push((was.0, facts.event(subject, was, fact)));
             }
         }
-        // One that still waits says the same of an earlier time.
-        let is_reminder = |queued: &Queued| queued.message.occasion == Occasion::Reminder;
-        if !events.is_empty() {
-            self.queue.retain(|queued| !is_reminder(queued));
-        }
+        // One that still waits and says only what this one says again is of no use.
+        let again: BTreeSet<&Subject> = events.iter().map(|(_, event)| &event.subject).collect();
+        self.queue.retain(|queued| {
+            let mut said = queued.message.events.iter();
+            queued.message.occasion != Occasion::Reminder
+                || said.any(|event| !again.contains(&event.subject))
+        });
         self.send(events, Occasion::Reminder, manager, now, fresh_id());
     }
 

@@ -465,8 +465,17 @@ fn a_reminder_takes_the_place_of_one_that_waits() {
     for second in [1, 61, 121, 181] {
         ops.look(&world, second);
     }
-    let ids: Vec<&str> = ops.queue.iter().map(|q| q.message.id.as_str()).collect();
-    assert_eq!(ids, ["m1", "m181"]);
+    let ids = |ops: &Receiver| -> Vec<String> {
+        let queue = ops.queue.iter();
+        queue.map(|q| q.message.id.clone()).collect()
+    };
+    assert_eq!(ids(&ops), ["m1", "m181"]);
+    // One that says other things stays.
+    world.set(target("web"), Down, 200);
+    for second in [200, 241, 260, 301] {
+        ops.look(&world, second);
+    }
+    assert_eq!(ids(&ops), ["m1", "m200", "m260", "m301"]);
 }
 
 #[test]
