@@ -5,6 +5,11 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 
+use tcpmon::alert::{AlertEvent, On, Subject};
+use tcpmon::config::{KeyRule, parse_fleet};
+use tcpmon::manager::alerts::receiver::{QUEUE_MAX, Receiver};
+use tcpmon::model::Name;
+
 use super::support::{Running, Site, own_loopback, program, run, until};
 
 /// Waits until it is on disk that `ops` was told something. A message is delivered once at
@@ -304,4 +309,47 @@ fn a_receiver_can_be_tested_without_a_manager() {
     ] {
         test(words).code(2);
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_message_given_up_because_too_many_waited_is_told() {
+    let site = Site::new(1);
+    let (mut db, (_a, a)) = (Service::start(), site.agent("a", "127.0.0.1:0"));
+    db.stop();
+    let fails = r#"{"name":"ops","group_wait":"0s","late":true,"run":["/bin/false"]}"#;
+    fleet(&site, &[("a", a)], &target("db", db.addr), fails);
+    // As many as may wait, since a moment ago.
+    let text = fs::read(site.path("fleet.json")).unwrap();
+    let rule = parse_fleet(&text, KeyRule::Waived)
+        .unwrap()
+        .alerts
+        .remove(0);
+    let name: Name = "main".parse().unwrap();
+    let mut full = Receiver::new(rule);
+    let now = tcpmon::clock::wall();
+    let event = AlertEvent {
+        on: On::Down,
+        subject: Subject::Target("db".parse().unwrap()),
+        address: None,
+        state: "up".into(),
+        was: "down".into(),
+        since: now,
+        lasted: None,
+        why: None,
+        text: "db was down".into(),
+        voices: Vec::new(),
+    };
+    for n in 0..QUEUE_MAX {
+        full.late(std::slice::from_ref(&event), &name, now, format!("m{n}"));
+    }
+    fs::create_dir_all(site.path("manager/alerts")).unwrap();
+    fs::write(site.path("manager/alerts/ops.json"), full.json()).unwrap();
+    let mut manager = site.serve(&[]);
+    let told = "alert ops: gave up on a message, the oldest: too many waited";
+    manager.stderr.line(told);
+    until("the count of it", || {
+        let status = site.reading(&["status", "--json"]);
+        status.contains(r#""dropped":1"#).then_some(())
+    });
 }

@@ -227,11 +227,15 @@ impl Post {
                 save_at = clock::mono().after(SAVE_AGAIN);
             }
             let now = clock::wall();
-            let receiver = self.receiver();
+            let mut receiver = self.receiver();
+            let overflow = receiver.overflow();
             let due = receiver.due(now).cloned();
             let (rule, next_at) = (receiver.rule().clone(), receiver.next_at());
             let unsaved = receiver.is_changed();
             drop(receiver);
+            if let Some(told) = overflow {
+                core.notice(told);
+            }
             let Some(message) = due else {
                 let rest = next_at.map_or(REST, |at| at.since(now).min(REST));
                 let until = clock::mono().after(rest);

@@ -14,11 +14,13 @@ use crate::alert::{AlertEvent, AlertRule, Message, Occasion, On, Subject};
 use crate::json::{self, Value};
 use crate::manager::board::{Condition, Fact, Facts};
 use crate::model::{Name, Wall};
+use crate::units::count_text;
 
 /// Messages that wait; beyond, the oldest is dropped.
 pub const QUEUE_MAX: usize = 1_000;
 /// And their bytes together.
 pub const QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
+const OVERFLOW: &str = "too many waited";
 /// How long a message is tried.
 pub const TRIED_FOR: Duration = Duration::from_secs(24 * 3600);
 /// And how often at least: a clock that was set forward gives nothing up.
@@ -81,6 +83,8 @@ pub struct Receiver {
     queue: VecDeque<Queued>,
     delivered: u64,
     dropped: u64,
+    /// Those of the dropped that too many waited for, and nobody was told of.
+    overflowed: u64,
     /// The latest last.
     log: VecDeque<Delivery>,
     /// There is more than what was last given out to be kept.
@@ -108,6 +112,7 @@ impl Receiver {
             queue: VecDeque::new(),
             delivered: 0,
             dropped: 0,
+            overflowed: 0,
             log: VecDeque::new(),
             changed: false,
             numbered: 0,
@@ -326,8 +331,22 @@ impl Receiver {
         while self.queue.len() > QUEUE_MAX
             || (self.queue.len() > 1 && bytes(&self.queue) > QUEUE_BYTES_MAX)
         {
-            self.drop_at(0, "too many messages waited".to_string(), now);
+            self.drop_at(0, OVERFLOW.to_string(), now);
+            self.overflowed += 1;
         }
+    }
+
+    /// What is to be told of messages that were given up because too many waited.
+    pub fn overflow(&mut self) -> Option<String> {
+        let messages = match std::mem::take(&mut self.overflowed) {
+            0 => return None,
+            1 => "a message".to_string(),
+            more => format!("{} messages", count_text(more)),
+        };
+        let name = &self.rule.name;
+        Some(format!(
+            "alert {name}: gave up on {messages}, the oldest: {OVERFLOW}"
+        ))
     }
 
     /// Whether there is something new to be kept on disk.

@@ -567,6 +567,9 @@ fn a_full_queue_drops_the_oldest_and_counts_it() {
     let mut ops = with_messages(QUEUE_MAX as u64 + 3);
     ops.keep();
     assert_eq!((ops.queued(), ops.counts()), (QUEUE_MAX, (0, 3)));
+    let told = "alert ops: gave up on 3 messages, the oldest: too many waited";
+    assert_eq!(ops.overflow().as_deref(), Some(told));
+    assert_eq!(ops.overflow(), None);
     assert_eq!(due(&ops, 9_999), Some("m4"));
     assert_eq!(ops.log().count(), 3);
     // Their bytes have a limit, too; the newest is never dropped.
@@ -581,6 +584,7 @@ fn a_full_queue_drops_the_oldest_and_counts_it() {
     }
     // Each text stands in the message twice.
     assert_eq!((ops.queued(), ops.counts()), (1, (0, 4)));
+    assert!(ops.overflow().unwrap().contains("4 messages"));
 }
 
 #[test]
