@@ -317,7 +317,7 @@ fn a_message_given_up_because_too_many_waited_is_told() {
     let site = Site::new(1);
     let (mut db, (_a, a)) = (Service::start(), site.agent("a", "127.0.0.1:0"));
     db.stop();
-    let fails = r#"{"name":"ops","group_wait":"0s","late":true,"run":["/bin/false"]}"#;
+    let fails = r#"{"name":"ops","group_wait":"0s","late":true,"run":["/bin/sh","-c","exit 1"]}"#;
     fleet(&site, &[("a", a)], &target("db", db.addr), fails);
     // As many as may wait, since a moment ago.
     let text = fs::read(site.path("fleet.json")).unwrap();
