@@ -82,6 +82,12 @@ impl Histogram {
         self.count += count;
     }
 
+    /// How many latencies lie in each bucket in use, by the bucket's middle.
+    pub fn counts(&self) -> impl Iterator<Item = (u64, u32)> {
+        let named = |&(bucket, count): &(u16, u32)| (middle_of(bucket), count);
+        self.buckets.iter().map(named)
+    }
+
     /// How many latencies were counted.
     pub fn count(&self) -> u64 {
         self.count

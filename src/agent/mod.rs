@@ -56,6 +56,10 @@ pub fn main(mut args: Vec<OsString>) -> ExitCode {
     cli::run(&PROGRAM, args, |args| {
         let options = Options::read(&args)?;
         let dir = files::data_dir("agent", args.get("--data"))?;
+        if args.flag("--status") {
+            cli::print(&format!("{}\n", control::ask_status(&dir)?));
+            return Ok(ExitCode::SUCCESS);
+        }
         match args.parsed("--forget", |text| text.parse::<Name>())? {
             Some(name) => forget(&dir, &name)?,
             None => run(&dir, options)?,

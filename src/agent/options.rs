@@ -28,6 +28,7 @@ pub const PROGRAM: Program = Program {
         "tcpmon-agent [--listen ADDR] [--key-file FILE] [--data DIR] [options]",
         "tcpmon-agent --manager HOST:PORT [--key-file FILE] [--data DIR] [options]",
         "tcpmon-agent --forget NAME [--data DIR]",
+        "tcpmon-agent --status [--data DIR]",
         "tcpmon-agent check -H HOST -p PORT [options]",
     ],
     opts: &[
@@ -113,6 +114,13 @@ pub const PROGRAM: Program = Program {
             value: "NAME",
             default: "",
             help: "stop keeping results for this manager, whether the agent runs or not, and end",
+            repeat: false,
+        },
+        Opt {
+            name: "--status",
+            value: "",
+            default: "",
+            help: "say how the running agent gets on, as one line of JSON, and end",
             repeat: false,
         },
     ],

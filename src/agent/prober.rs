@@ -19,6 +19,7 @@ use crate::net::resolve::Resolver;
 use crate::probe;
 use crate::record::{Body, SkipWhy};
 use crate::schedule::{Change, Job, Schedule};
+use crate::stats::Histogram;
 use crate::units::Reach;
 
 /// Workers that should be asleep with a job in hand at any time.
@@ -61,8 +62,23 @@ struct Pool {
     asleep: BTreeSet<(Mono, u64)>,
     next_worker: u64,
     peak: Peak,
+    late: Histogram,
+    skipped: u64,
     spawn_again_at: Mono,
     spawn_failed: bool,
+}
+
+/// What it has to do and how it gets on, since the agent started.
+pub struct Load {
+    /// Targets, or addresses of them, that are probed.
+    pub rows: usize,
+    /// Threads there are, and how many of them are not waiting for a probe's time.
+    pub workers: usize,
+    pub busy: usize,
+    /// How late each probe started, in microseconds.
+    pub late: Histogram,
+    /// Ticks that passed without a probe.
+    pub skipped: u64,
 }
 
 /// The most workers that were busy at once, lately.
@@ -89,6 +105,10 @@ impl Peak {
 }
 
 impl Pool {
+    fn busy(&self) -> usize {
+        self.workers - self.asleep.len()
+    }
+
     /// Whether enough workers wake no later than the next untaken job is due: the
     /// last of them to start a probe sees to it that the job is taken.
     fn is_covered(&mut self) -> bool {
@@ -131,6 +151,18 @@ impl Prober {
         }
         let changes = pool.schedule.replace(rows, now);
         self.changed(pool, changes);
+    }
+
+    /// What it has to do and how it gets on.
+    pub fn load(&self) -> Load {
+        let pool = self.pool();
+        Load {
+            rows: pool.schedule.len(),
+            workers: pool.workers,
+            busy: pool.busy(),
+            late: pool.late.clone(),
+            skipped: pool.skipped,
+        }
     }
 
     /// Records what began and ended, and sees to it.
@@ -201,6 +233,7 @@ impl Prober {
             sample.phases.close = close.map(micros);
             let answered = sample.ok();
             pool = self.pool();
+            pool.late.add(sample.late_us);
             // A target that ended meanwhile has no results any more.
             if pool.schedule.wanted(&job) {
                 if job.target.each_address {
@@ -244,7 +277,7 @@ impl Prober {
                     self.record_skips(&mut pool);
                     continue;
                 }
-                let busy = pool.workers - pool.asleep.len();
+                let busy = pool.busy();
                 pool.peak.note(busy, now);
                 self.grow(&mut pool);
                 return Some((job, pool));
@@ -264,6 +297,7 @@ impl Prober {
         }
         let at = clock::wall();
         for (Row { target, each }, skipped) in reports {
+            pool.skipped += skipped.count;
             let body = Body::Skip {
                 target,
                 each,

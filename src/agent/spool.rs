@@ -205,6 +205,11 @@ impl Spool {
         ranges
     }
 
+    /// What it takes on disk.
+    pub fn bytes(&self) -> u64 {
+        lock(&self.shared.index).bytes()
+    }
+
     /// What keeps it from writing, if anything.
     pub fn trouble(&self) -> Option<String> {
         lock(&self.shared.progress).trouble.clone()

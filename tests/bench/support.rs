@@ -61,9 +61,22 @@ pub struct Running {
 impl Running {
     /// Starts `program`; `place` is a path that nothing else uses, for its output.
     pub fn start(program: &str, args: &[&str], place: &Path) -> Running {
+        Running::start_on(None, program, args, place)
+    }
+
+    /// Starts `program` on one core only, or on any.
+    pub fn start_on(core: Option<usize>, program: &str, args: &[&str], place: &Path) -> Running {
         let (out, log) = (place.with_extension("out"), place.with_extension("log"));
         let file = |path: &Path| File::create(path).expect("make a file for output");
-        let child = Command::new(program)
+        let mut command = match core {
+            None => Command::new(program),
+            Some(core) => {
+                let mut command = Command::new("taskset");
+                command.args(["-c", &core.to_string(), program]);
+                command
+            }
+        };
+        let child = command
             .args(args)
             .stdin(Stdio::null())
             .stdout(file(&out))
@@ -101,13 +114,37 @@ impl Running {
 
     /// CPU time it has used, where the system tells.
     pub fn cpu_ms(&self) -> Option<u64> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).ok()?;
-        // The name in parentheses may hold spaces; utime and stime are fields 14 and 15.
-        let after = stat.rsplit_once(')')?.1;
-        let mut fields = after.split_whitespace().skip(11);
-        let mut ticks = || fields.next()?.parse::<u64>().ok();
-        Some((ticks()? + ticks()?) * TICK_MS)
+        cpu_ms(self.pid())
     }
+
+    /// A figure of `/proc/PID/status`, such as `VmHWM`, without its unit.
+    pub fn status(&self, key: &str) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix(key))?;
+        let figure = line.trim_start_matches(':').split_whitespace().next()?;
+        figure.parse().ok()
+    }
+
+    /// How often its threads that live now have gone to sleep.
+    pub fn sleeps(&self) -> u64 {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid()));
+        let each = tasks.into_iter().flatten().flatten().filter_map(|task| {
+            let status = fs::read_to_string(task.path().join("status")).ok()?;
+            let line = status.lines().find(|l| l.starts_with("voluntary"))?;
+            line.split_whitespace().nth(1)?.parse::<u64>().ok()
+        });
+        each.sum()
+    }
+}
+
+/// CPU time a process has used, where the system tells.
+pub fn cpu_ms(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold spaces; utime and stime are fields 14 and 15.
+    let after = stat.rsplit_once(')')?.1;
+    let mut fields = after.split_whitespace().skip(11);
+    let mut ticks = || fields.next()?.parse::<u64>().ok();
+    Some((ticks()? + ticks()?) * TICK_MS)
 }
 
 impl Drop for Running {
