@@ -28,8 +28,16 @@ pub const SKIP_REPORT: Duration = Duration::from_secs(60);
 pub struct Job {
     pub target: Arc<Target>,
     pub due: Mono,
-    slot: usize,
-    generation: u64,
+    slot: u32,
+    generation: u32,
+}
+
+impl Job {
+    /// The target's place in the schedule, which is its own until it ends: no more than
+    /// there ever were targets at once.
+    pub fn place(&self) -> usize {
+        self.slot as usize
+    }
 }
 
 /// Ticks that passed without a probe.
@@ -44,7 +52,11 @@ pub struct Skipped {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     Began(Arc<Target>),
-    Ended(Row),
+    /// What was at this place.
+    Ended {
+        place: usize,
+        row: Row,
+    },
 }
 
 #[derive(Debug)]
@@ -52,7 +64,7 @@ struct Slot {
     target: Arc<Target>,
     /// The grid: every tick is `phase` plus a multiple of the interval.
     phase: Mono,
-    skipped: Option<Skipped>,
+    skipped: Option<Box<Skipped>>,
     /// Whether the last probe was answered.
     answered: Option<bool>,
     /// Probes still to be made between ticks.
@@ -63,10 +75,13 @@ struct Slot {
 #[derive(Debug, Default)]
 pub struct Schedule {
     slots: Vec<Option<Slot>>,
-    generations: Vec<u64>,
-    free: Vec<usize>,
-    rows: HashMap<Row, usize>,
-    heap: BinaryHeap<Reverse<(Mono, usize, u64)>>,
+    /// How many targets each slot has had before.
+    generations: Vec<u32>,
+    free: Vec<u32>,
+    /// Where the rows of targets are whose addresses are rows of their own.
+    rows: HashMap<Row, u32>,
+    /// What is due, whose slot, and of which generation of it.
+    heap: BinaryHeap<Reverse<(Mono, u32, u32)>>,
     reports: Vec<(Row, Skipped)>,
 }
 
@@ -74,67 +89,77 @@ impl Schedule {
     /// Makes `targets` the whole list. Unchanged targets keep their grid, their
     /// place in it and any probe under way; a changed one ends and begins anew.
     pub fn replace(&mut self, targets: Vec<Target>, now: Mono) -> Vec<Change> {
-        let gone = std::mem::take(&mut self.rows);
-        self.exchange(gone, targets, now)
+        let slots = (0..).zip(&self.slots);
+        let there = slots.filter_map(|(at, slot)| Some((slot.as_ref()?.target.row(), at)));
+        self.exchange(there.collect(), targets, now)
     }
 
     /// Makes `targets` what there is in place of the rows `before`, as [`Schedule::replace`]
     /// does for all of them.
     pub fn replace_rows(&mut self, before: &[Row], targets: Vec<Target>, now: Mono) -> Vec<Change> {
-        let rows = before.iter();
-        let gone = rows.filter_map(|row| self.rows.remove_entry(row)).collect();
-        self.exchange(gone, targets, now)
+        let there = |row: &Row| Some((row.clone(), *self.rows.get(row)?));
+        self.exchange(before.iter().filter_map(there).collect(), targets, now)
     }
 
     fn exchange(
         &mut self,
-        mut gone: HashMap<Row, usize>,
+        mut there: HashMap<Row, u32>,
         targets: Vec<Target>,
         now: Mono,
     ) -> Vec<Change> {
         let mut changes = Vec::new();
-        let mut fresh = Vec::new();
-        for target in targets {
+        let mut kept = HashMap::new();
+        for target in &targets {
             let row = target.row();
-            match gone.remove(&row) {
-                Some(slot) if self.probes_alike(slot, &target) => {
-                    self.rows.insert(row, slot);
-                    if let Some(slot) = &mut self.slots[slot] {
-                        slot.target = Arc::new(target);
-                    }
+            if let Some(slot) = there.get(&row).copied() {
+                if self.probes_alike(slot, target) {
+                    there.remove(&row);
+                    kept.insert(row, slot);
                 }
-                Some(slot) => {
-                    self.end(slot, &mut changes);
-                    fresh.push(target);
-                }
-                None => fresh.push(target),
             }
         }
-        for slot in gone.into_values() {
+        // What ends makes room for what begins.
+        for slot in there.into_values() {
             self.end(slot, &mut changes);
         }
-        for target in fresh {
-            let target = Arc::new(target);
-            changes.push(Change::Began(Arc::clone(&target)));
-            self.begin(target, now);
+        let more = targets.len() - kept.len();
+        self.heap.reserve_exact(more);
+        let places = more.saturating_sub(self.free.len());
+        self.slots.reserve_exact(places);
+        self.generations.reserve_exact(places);
+        changes.reserve_exact(more);
+        for target in targets {
+            match kept.remove(&target.row()) {
+                Some(slot) => self.renew(slot, target),
+                None => changes.push(Change::Began(self.begin(target, now))),
+            }
         }
         changes
     }
 
+    /// Takes over what may differ of a target that goes on.
+    fn renew(&mut self, slot: u32, target: Target) {
+        if let Some(slot) = &mut self.slots[slot as usize] {
+            if *slot.target != target {
+                slot.target = Arc::new(target);
+            }
+        }
+    }
+
     /// How many targets and rows there are.
     pub fn len(&self) -> usize {
-        self.rows.len()
+        self.slots.len() - self.free.len()
     }
 
     /// Whether there is nothing to probe.
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.len() == 0
     }
 
     /// The earliest tick that no worker holds.
     pub fn next_at(&mut self) -> Option<Mono> {
         while let Some(Reverse((due, slot, generation))) = self.heap.peek().copied() {
-            if self.generations[slot] == generation {
+            if self.generations[slot as usize] == generation {
                 return Some(due);
             }
             self.heap.pop();
@@ -159,7 +184,7 @@ impl Schedule {
 
     /// Whether the job's target is still what is to be probed.
     pub fn wanted(&self, job: &Job) -> bool {
-        self.generations[job.slot] == job.generation
+        self.generations[job.place()] == job.generation
     }
 
     /// When a job its worker could not start in time (the host was stopped while it slept)
@@ -185,7 +210,7 @@ impl Schedule {
         if !self.wanted(&job) {
             return;
         }
-        let Some(slot) = &mut self.slots[job.slot] else {
+        let Some(slot) = &mut self.slots[job.place()] else {
             return;
         };
         let mut next = slot.next_tick(job.due);
@@ -203,8 +228,8 @@ impl Schedule {
     }
 
     /// Whether a target differs from the one there in nothing but its rechecks.
-    fn probes_alike(&self, slot: usize, target: &Target) -> bool {
-        self.slots[slot].as_ref().is_some_and(|slot| {
+    fn probes_alike(&self, slot: u32, target: &Target) -> bool {
+        self.slots[slot as usize].as_ref().is_some_and(|slot| {
             let recheck = target.recheck;
             *slot.target == *target
                 || Target {
@@ -214,14 +239,15 @@ impl Schedule {
         })
     }
 
-    fn begin(&mut self, target: Arc<Target>, now: Mono) {
+    fn begin(&mut self, target: Target, now: Mono) -> Arc<Target> {
+        let target = Arc::new(target);
         let interval = micros(target.interval);
         let row = target.row();
         let hash = phase_hash(&row);
         let first_within = interval.min(micros(FIRST_WITHIN));
         let slot = Slot {
             phase: Mono(now.0 + scale(hash, interval)),
-            target,
+            target: Arc::clone(&target),
             skipped: None,
             answered: None,
             rechecks: 0,
@@ -229,54 +255,60 @@ impl Schedule {
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             self.generations.push(0);
-            self.slots.len() - 1
+            (self.slots.len() - 1) as u32
         });
-        self.slots[index] = Some(slot);
-        self.rows.insert(row, index);
+        if target.each_address {
+            self.rows.insert(row, index);
+        }
+        self.slots[index as usize] = Some(slot);
         let first = Mono(now.0 + scale(hash, first_within));
-        self.heap
-            .push(Reverse((first, index, self.generations[index])));
+        let generation = self.generations[index as usize];
+        self.heap.push(Reverse((first, index, generation)));
+        target
     }
 
-    fn end(&mut self, index: usize, changes: &mut Vec<Change>) {
+    fn end(&mut self, index: u32, changes: &mut Vec<Change>) {
         self.report(index);
-        if let Some(slot) = self.slots[index].take() {
-            changes.push(Change::Ended(slot.target.row()));
+        let place = index as usize;
+        if let Some(slot) = self.slots[place].take() {
+            let row = slot.target.row();
+            self.rows.remove(&row);
+            changes.push(Change::Ended { place, row });
         }
-        self.generations[index] += 1;
+        self.generations[place] = self.generations[place].wrapping_add(1);
         self.free.push(index);
     }
 
-    fn job(&mut self, index: usize, due: Mono) -> Option<Job> {
+    fn job(&mut self, index: u32, due: Mono) -> Option<Job> {
         self.report(index);
-        let slot = self.slots[index].as_ref()?;
+        let slot = self.slots[index as usize].as_ref()?;
         Some(Job {
             target: Arc::clone(&slot.target),
             due,
             slot: index,
-            generation: self.generations[index],
+            generation: self.generations[index as usize],
         })
     }
 
     /// The last moment at which the tick `due` may still start.
-    fn latest_start(&self, index: usize, due: Mono) -> Mono {
-        match &self.slots[index] {
+    fn latest_start(&self, index: u32, due: Mono) -> Mono {
+        match &self.slots[index as usize] {
             Some(slot) => due.after(LATE_MAX.min(slot.target.interval / 2)),
             None => due,
         }
     }
 
-    fn report(&mut self, index: usize) {
-        if let Some(slot) = &mut self.slots[index] {
+    fn report(&mut self, index: u32) {
+        if let Some(slot) = &mut self.slots[index as usize] {
             if let Some(skipped) = slot.skipped.take() {
-                self.reports.push((slot.target.row(), skipped));
+                self.reports.push((slot.target.row(), *skipped));
             }
         }
     }
 
     /// Skips `due` and every later tick that can't be met at `now`; the first that can.
-    fn skip_to(&mut self, index: usize, due: Mono, now: Mono, why: SkipWhy) -> Mono {
-        let Some(slot) = self.slots[index].as_mut() else {
+    fn skip_to(&mut self, index: u32, due: Mono, now: Mono, why: SkipWhy) -> Mono {
+        let Some(slot) = self.slots[index as usize].as_mut() else {
             return due;
         };
         let interval = micros(slot.target.interval);
@@ -292,10 +324,9 @@ impl Schedule {
         if count == 0 {
             return next;
         }
-        let skipped = slot.skipped.get_or_insert(Skipped {
-            count: 0,
-            why,
-            since: now,
+        let skipped = slot.skipped.get_or_insert_with(|| {
+            let (count, since) = (0, now);
+            Box::new(Skipped { count, why, since })
         });
         skipped.count += count;
         if now.since(skipped.since) >= SKIP_REPORT {

@@ -170,7 +170,7 @@ fn start(dir: &Path, options: Options, resolver: Resolver) -> Result<Arc<Agent>>
     let alive = spool.alive;
     let recorder = Arc::new(Recorder::new(Arc::new(spool)));
     let version = env!("CARGO_PKG_VERSION").to_string();
-    recorder.event(clock::wall(), Body::Start { alive, version });
+    recorder.event(clock::wall(), &Body::Start { alive, version });
     recorder.clock(clock::wall(), clock::mono());
     let prober = Prober::new(
         resolver,

@@ -169,16 +169,21 @@ impl Prober {
     fn changed(&self, mut pool: MutexGuard<'_, Pool>, changes: Vec<Change>) {
         let at = clock::wall();
         for change in changes {
-            let body = match change {
-                Change::Ended(Row { target, each }) => Body::Ended { target, each },
-                Change::Began(target) => Body::Began {
-                    target: target.name.clone(),
-                    each: target.each(),
-                    address: target.address.clone(),
-                    interval: target.interval,
-                },
+            let recorder = &self.0.recorder;
+            let target = match change {
+                Change::Ended { place, row } => {
+                    recorder.ended(place, row, at);
+                    continue;
+                }
+                Change::Began(target) => target,
             };
-            self.0.recorder.event(at, body);
+            let body = Body::Began {
+                target: target.name.clone(),
+                each: target.each(),
+                address: target.address.clone(),
+                interval: target.interval,
+            };
+            recorder.event(at, &body);
         }
         self.record_skips(&mut pool);
         self.grow(&mut pool);
@@ -239,7 +244,8 @@ impl Prober {
                 if job.target.each_address {
                     self.of_looked_up(&mut pool, &mut sample);
                 }
-                self.0.recorder.result(sample, started);
+                let recorder = &self.0.recorder;
+                recorder.result(job.place(), &job.target, sample, started);
             }
             pool.schedule.finish(job, answered, clock::mono());
         }
@@ -304,7 +310,7 @@ impl Prober {
                 count: skipped.count,
                 why: skipped.why,
             };
-            self.0.recorder.event(at, body);
+            self.0.recorder.event(at, &body);
         }
     }
 

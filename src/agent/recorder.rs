@@ -2,13 +2,12 @@
 //! and row. Both change under one lock, so a snapshot of the table tells every
 //! result up to the number it names. What is unusual for a target is noted on the way.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::host;
 use super::spool::Spool;
-use crate::model::{Failure, Mono, Row, Sample, Wall, micros};
+use crate::model::{Failure, Mono, Row, Sample, Target, Wall, micros};
 use crate::proto::TargetNow;
 use crate::record::Body;
 
@@ -20,7 +19,7 @@ const CONNECTS_KEPT: usize = 5;
 const RETRANSMIT_US_MIN: u64 = 1_000_000;
 
 struct Latest {
-    ok: bool,
+    target: Arc<Target>,
     at: Wall,
     us: u64,
     since: Wall,
@@ -28,11 +27,13 @@ struct Latest {
     changed: u64,
     failure: Option<Box<Failure>>,
     connects: Connects,
+    ok: bool,
 }
 
 #[derive(Default)]
 struct Table {
-    rows: HashMap<Row, Latest>,
+    /// Each row at its place in the schedule.
+    rows: Vec<Option<Latest>>,
     /// Wall minus monotonic time, as last recorded, in microseconds.
     wall_offset: Option<i128>,
 }
@@ -47,13 +48,16 @@ pub struct Recorder {
 #[derive(Default, Clone, Copy)]
 struct Connects {
     last: [u32; CONNECTS_KEPT],
-    count: usize,
+    /// How many there are, and which comes next.
+    count: u8,
+    next: u8,
 }
 
 impl Connects {
     fn note(&mut self, us: u64) {
-        self.last[self.count % CONNECTS_KEPT] = u32::try_from(us).unwrap_or(u32::MAX);
-        self.count += 1;
+        self.last[usize::from(self.next)] = u32::try_from(us).unwrap_or(u32::MAX);
+        self.next = (self.next + 1) % CONNECTS_KEPT as u8;
+        self.count = (self.count + 1).min(CONNECTS_KEPT as u8);
     }
 
     /// Whether one takes so much longer than the usual one that a SYN must have been sent
@@ -62,7 +66,7 @@ impl Connects {
         let mut sorted = self.last;
         sorted.sort_unstable();
         let usual = u64::from(sorted[CONNECTS_KEPT / 2]);
-        self.count >= CONNECTS_KEPT && us >= usual + RETRANSMIT_US_MIN
+        usize::from(self.count) == CONNECTS_KEPT && us >= usual + RETRANSMIT_US_MIN
     }
 }
 
@@ -76,31 +80,39 @@ impl Recorder {
     }
 
     /// Records an event that is no result.
-    pub fn event(&self, at: Wall, body: Body) {
-        if let Body::Ended { target, each } = &body {
-            let (target, each) = (target.clone(), *each);
-            self.table().rows.remove(&Row { target, each });
-        }
+    pub fn event(&self, at: Wall, body: &Body) {
         self.spool.push(at, body);
     }
 
-    /// Records a result; `started` is its probe's start on the monotonic clock.
-    pub fn result(&self, mut sample: Sample, started: Mono) {
+    /// Records that a row, at this place in the schedule, is no more.
+    pub fn ended(&self, place: usize, row: Row, at: Wall) {
+        if let Some(latest) = self.table().rows.get_mut(place) {
+            *latest = None;
+        }
+        let Row { target, each } = row;
+        self.spool.push(at, &Body::Ended { target, each });
+    }
+
+    /// Records a result of a target that is at this place in the schedule; `started` is
+    /// its probe's start on the monotonic clock.
+    pub fn result(&self, place: usize, target: &Arc<Target>, mut sample: Sample, started: Mono) {
         let mut table = self.table();
-        let connect = sample.phases.connect;
-        let row = Row {
-            target: sample.target.clone(),
-            each: sample.each,
-        };
-        let before = table.rows.get(&row);
-        let exceeded = |us| before.is_some_and(|latest| latest.connects.exceeded_by(us));
-        sample.retransmit = connect.is_some_and(exceeded);
         self.watch_clock(&mut table, sample.at, started);
-        let ok = sample.ok();
-        let (at, us) = (sample.at, sample.us);
-        let failure = sample.failure.clone().map(Box::new);
-        let seq = self.spool.push(at, Body::Result(sample));
-        let latest = table.rows.entry(row).or_insert(Latest {
+        if table.rows.len() <= place {
+            table.rows.resize_with(place + 1, || None);
+        }
+        let row = &mut table.rows[place];
+        let connect = sample.phases.connect;
+        let exceeded = |us| row.as_ref().is_some_and(|row| row.connects.exceeded_by(us));
+        sample.retransmit = connect.is_some_and(exceeded);
+        let (ok, at, us) = (sample.ok(), sample.at, sample.us);
+        let body = Body::Result(sample);
+        let seq = self.spool.push(at, &body);
+        let Body::Result(sample) = body else {
+            return;
+        };
+        let latest = row.get_or_insert_with(|| Latest {
+            target: Arc::clone(target),
             ok,
             at,
             us,
@@ -117,7 +129,10 @@ impl Recorder {
             latest.since = at;
             latest.changed = seq;
         }
-        (latest.at, latest.us, latest.failure) = (at, us, failure);
+        // It may have been configured anew and still be the same.
+        latest.target = Arc::clone(target);
+        latest.failure = sample.failure.map(Box::new);
+        (latest.at, latest.us) = (at, us);
     }
 
     /// Places wall time, at start and after each step.
@@ -133,7 +148,7 @@ impl Recorder {
                 boot: host::boot_id(),
                 up_ms: host::up_ms(),
             };
-            self.spool.push(wall, body);
+            self.spool.push(wall, &body);
         }
     }
 
@@ -147,11 +162,9 @@ impl Recorder {
     pub fn since(&self, mark: u64) -> (u64, Vec<TargetNow>) {
         let table = self.table();
         let seq = self.spool.last();
-        let changed = table
-            .rows
-            .iter()
-            .filter(|(_, l)| mark == 0 || l.changed > mark);
-        let mut states: Vec<TargetNow> = changed.map(|(row, l)| now(row, l)).collect();
+        let rows = table.rows.iter().flatten();
+        let changed = rows.filter(|row| mark == 0 || row.changed > mark);
+        let mut states: Vec<TargetNow> = changed.map(now).collect();
         drop(table);
         states.sort_by_key(|state| state.ok);
         (seq, states)
@@ -162,11 +175,11 @@ impl Recorder {
     }
 }
 
-fn now(row: &Row, latest: &Latest) -> TargetNow {
+fn now(latest: &Latest) -> TargetNow {
     let failure = latest.failure.as_ref();
     TargetNow {
-        target: row.target.clone(),
-        each: row.each,
+        target: latest.target.name.clone(),
+        each: latest.target.each(),
         ok: latest.ok,
         at: latest.at,
         us: latest.us,

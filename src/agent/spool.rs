@@ -6,7 +6,6 @@
 //! comes when it is full is counted into one gap record, for which there is
 //! always room. Probing never waits for the disk.
 
-use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
@@ -45,20 +44,25 @@ pub struct Options {
     pub create: Create,
 }
 
-struct Entry {
-    span: Span,
-    at: Wall,
-    body: Body,
-}
-
 #[derive(Default)]
 struct Queue {
-    entries: VecDeque<Entry>,
-    /// When the oldest entry came.
+    batch: Batch,
+    /// When its oldest record came.
     since: Mono,
     /// The number given out last.
     last: u64,
     closing: bool,
+}
+
+/// Records that wait to be written, as the lines they become.
+#[derive(Default)]
+struct Batch {
+    lines: String,
+    count: usize,
+    /// The number of its last record.
+    last: u64,
+    /// What came after them and found no room, and when that began.
+    overflow: Option<(Span, Wall)>,
 }
 
 /// What senders may know.
@@ -135,31 +139,27 @@ impl Spool {
             alive,
         };
         for body in lost {
-            spool.push(clock::wall(), body);
+            spool.push(clock::wall(), &body);
         }
         Ok(spool)
     }
 
     /// Takes a record; its number. Never blocks on the disk.
-    pub fn push(&self, at: Wall, body: Body) -> u64 {
+    pub fn push(&self, at: Wall, body: &Body) -> u64 {
         let mut queue = lock(&self.shared.queue);
         queue.last += 1;
         let seq = queue.last;
-        if queue.entries.len() >= QUEUE_MAX {
-            queue.drop_one(seq, at);
+        if queue.batch.count >= QUEUE_MAX {
+            queue.batch.drop_one(seq, at);
             drop(queue);
             lock(&self.shared.progress).dropped += 1;
             return seq;
         }
-        let was_empty = queue.entries.is_empty();
+        let was_empty = queue.batch.count == 0;
         if was_empty {
             queue.since = clock::mono();
         }
-        queue.entries.push_back(Entry {
-            span: Span { first: seq, seq },
-            at,
-            body,
-        });
+        queue.batch.push(seq, at, body);
         drop(queue);
         if was_empty {
             self.shared.filled.notify_one();
@@ -240,30 +240,17 @@ impl Drop for Spool {
     }
 }
 
-impl Queue {
-    /// Counts one record into the gap at the queue's end.
+impl Batch {
+    fn push(&mut self, seq: u64, at: Wall, body: &Body) {
+        record::write_line(&mut self.lines, Span { first: seq, seq }, at, body);
+        self.count += 1;
+        self.last = seq;
+    }
+
+    /// Counts one record into the gap at the end.
     fn drop_one(&mut self, seq: u64, at: Wall) {
-        if let Some(last) = self.entries.back_mut() {
-            let open = matches!(
-                last.body,
-                Body::Gap {
-                    why: GapWhy::Disk,
-                    ..
-                }
-            );
-            if open && last.span.seq + 1 == seq {
-                last.span.seq = seq;
-                return;
-            }
-        }
-        self.entries.push_back(Entry {
-            span: Span { first: seq, seq },
-            at,
-            body: Body::Gap {
-                first: seq,
-                why: GapWhy::Disk,
-            },
-        });
+        let first = Span { first: seq, seq };
+        self.overflow.get_or_insert((first, at)).0.seq = seq;
     }
 }
 
@@ -306,8 +293,8 @@ struct Writer {
 impl Writer {
     fn run(mut self) {
         loop {
-            let (entries, closing) = self.wait();
-            self.take(entries);
+            let (batch, closing) = self.wait();
+            self.take(batch);
             if self.appender.is_dirty() {
                 self.write();
             }
@@ -319,12 +306,12 @@ impl Writer {
     }
 
     /// Waits until a group is ready, a sync is due, or a retry is.
-    fn wait(&self) -> (VecDeque<Entry>, bool) {
+    fn wait(&self) -> (Batch, bool) {
         let mut queue = lock(&self.shared.queue);
         let in_trouble = lock(&self.shared.progress).trouble.is_some();
         let retry_at = clock::mono().after(RETRY_EVERY);
         loop {
-            let ready_at = match (in_trouble, queue.entries.is_empty()) {
+            let ready_at = match (in_trouble, queue.batch.count == 0) {
                 (true, _) => Some(retry_at),
                 (false, false) => Some(queue.since.after(FLUSH_WITHIN)),
                 (false, true) => self.sync_at,
@@ -332,11 +319,11 @@ impl Writer {
             let left = ready_at.map(|at| at.since(clock::mono()));
             if queue.closing || left.is_some_and(|left| left.is_zero()) {
                 // While the disk refuses, records wait where their number is bounded.
-                let entries = match in_trouble && !queue.closing {
-                    true => VecDeque::new(),
-                    false => std::mem::take(&mut queue.entries),
+                let batch = match in_trouble && !queue.closing {
+                    true => Batch::default(),
+                    false => std::mem::take(&mut queue.batch),
                 };
-                return (entries, queue.closing);
+                return (batch, queue.closing);
             }
             queue = match left {
                 Some(left) => {
@@ -348,20 +335,19 @@ impl Writer {
         }
     }
 
-    fn take(&mut self, entries: VecDeque<Entry>) {
-        let Some(last) = entries.back().map(|e| e.span.seq) else {
+    fn take(&mut self, mut batch: Batch) {
+        if batch.count == 0 {
             return;
-        };
-        let mut lines = String::with_capacity(entries.len() * 128);
-        for entry in &entries {
-            let gap = match entry.body {
-                Body::Gap { why, .. } => Some(why),
-                _ => None,
-            };
-            self.totals.add(entry.span, gap);
-            record::write_line(&mut lines, entry.span, entry.at, &entry.body);
         }
-        self.appender.take(&lines, last, self.totals);
+        self.totals.stored += batch.count as u64;
+        if let Some((span, at)) = batch.overflow {
+            let why = GapWhy::Disk;
+            let first = span.first;
+            self.totals.add(span, Some(why));
+            record::write_line(&mut batch.lines, span, at, &Body::Gap { first, why });
+            batch.last = span.seq;
+        }
+        self.appender.take(&batch.lines, batch.last, self.totals);
     }
 
     fn write(&mut self) {
@@ -507,7 +493,7 @@ mod tests {
             for _ in 0..count {
                 let target = "web".parse().unwrap();
                 let each = None;
-                self.spool.push(Wall(1), Body::Ended { target, each });
+                self.spool.push(Wall(1), &Body::Ended { target, each });
             }
         }
 

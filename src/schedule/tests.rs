@@ -162,7 +162,7 @@ fn unchanged_targets_keep_their_grid_and_changed_ones_begin_anew() {
     assert!(
         changes
             .iter()
-            .any(|c| matches!(c, Change::Ended(row) if row.target.as_str() == changed))
+            .any(|c| matches!(c, Change::Ended { row, .. } if row.target.as_str() == changed))
     );
     assert!(
         changes
@@ -184,7 +184,10 @@ fn a_removed_target_is_neither_probed_nor_put_back() {
     let job = take(&mut schedule, 0);
     assert_eq!(
         schedule.replace(Vec::new(), Mono(1)),
-        [Change::Ended(target("a", 1000).row())]
+        [Change::Ended {
+            place: job.place(),
+            row: target("a", 1000).row()
+        }]
     );
     assert!(!schedule.wanted(&job));
     schedule.finish(job, true, Mono(2));
@@ -197,12 +200,8 @@ fn a_target_that_is_never_served_still_reports_its_skips() {
     let mut schedule = schedule(vec![target("a", 1000), target("b", 1000)]);
     let starved = take(&mut schedule, 0).target.name.clone();
     let other = schedule.next_at().unwrap();
-    let slot = schedule
-        .rows
-        .values()
-        .copied()
-        .find(|s| schedule.slots[*s].as_ref().unwrap().target.name != starved);
-    let slot = slot.unwrap();
+    let named = |slot: &Option<Slot>| slot.as_ref().unwrap().target.name != starved;
+    let slot = schedule.slots.iter().position(named).unwrap() as u32;
     let (mut due, mut counted) = (other, 0);
     for minute in 1..=10 {
         let now = Mono(other.0 + minute * 60 * S + 600 * MS);
@@ -359,9 +358,14 @@ const PHASES: [(&str, u64); 3] = [
 #[test]
 fn an_address_that_stays_keeps_its_grid_when_others_come_and_go() {
     let other = target("other", 1000);
-    let mut schedule = schedule(vec![target("web", 1000), other]);
+    let unexpanded = Target {
+        address: "web.example:80".parse().unwrap(),
+        each_address: true,
+        ..target("web", 1000)
+    };
+    let mut schedule = schedule(vec![unexpanded.clone(), other]);
     let other = dues(&mut schedule)["other 127.0.0.1:80"];
-    let unexpanded = target("web", 1000).row();
+    let unexpanded = unexpanded.row();
     let (a, b, c) = (
         row("web", "10.0.0.1"),
         row("web", "10.0.0.2"),
@@ -373,10 +377,13 @@ fn an_address_that_stays_keeps_its_grid_when_others_come_and_go() {
         vec![a.clone(), b.clone()],
         Mono(0),
     );
-    assert_eq!(changes, [Change::Ended(unexpanded), began(&a), began(&b)]);
+    let ended = |changes: &[Change], gone: &Row| matches!(&changes[0], Change::Ended { row, .. } if row == gone);
+    assert!(ended(&changes, &unexpanded), "{changes:?}");
+    assert_eq!(changes[1..], [began(&a), began(&b)]);
     let before = dues(&mut schedule);
     let changes = schedule.replace_rows(&[a.row(), b.row()], vec![b.clone(), c.clone()], Mono(S));
-    assert_eq!(changes, [Change::Ended(a.row()), began(&c)]);
+    assert!(ended(&changes, &a.row()), "{changes:?}");
+    assert_eq!(changes[1..], [began(&c)]);
     let after = dues(&mut schedule);
     assert_eq!(after.len(), 3);
     assert_eq!(after["web 10.0.0.2:80"], before["web 10.0.0.2:80"]);
