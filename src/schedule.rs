@@ -54,8 +54,8 @@ pub enum Change {
     Began(Arc<Target>),
     /// What was at this place.
     Ended {
-        place: usize,
-        row: Row,
+        place: u32,
+        target: Arc<Target>,
     },
 }
 
@@ -270,10 +270,12 @@ impl Schedule {
     fn end(&mut self, index: u32, changes: &mut Vec<Change>) {
         self.report(index);
         let place = index as usize;
-        if let Some(slot) = self.slots[place].take() {
-            let row = slot.target.row();
-            self.rows.remove(&row);
-            changes.push(Change::Ended { place, row });
+        if let Some(Slot { target, .. }) = self.slots[place].take() {
+            if target.each_address {
+                self.rows.remove(&target.row());
+            }
+            let place = index;
+            changes.push(Change::Ended { place, target });
         }
         self.generations[place] = self.generations[place].wrapping_add(1);
         self.free.push(index);

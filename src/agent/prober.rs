@@ -171,8 +171,8 @@ impl Prober {
         for change in changes {
             let recorder = &self.0.recorder;
             let target = match change {
-                Change::Ended { place, row } => {
-                    recorder.ended(place, row, at);
+                Change::Ended { place, target } => {
+                    recorder.ended(place as usize, target.row(), at);
                     continue;
                 }
                 Change::Began(target) => target,

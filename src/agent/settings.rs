@@ -113,12 +113,10 @@ impl Settings {
     }
 
     fn keep(&self, revision: &Revision, text: &str) -> Result<()> {
-        let mut bytes = String::new();
-        json::object(&mut bytes, |o| proto::write_revision(o, revision));
-        bytes.push('\n');
-        bytes.push_str(text);
-        bytes.push('\n');
-        files::replace(&self.path, bytes.as_bytes())
+        let mut head = String::new();
+        json::object(&mut head, |o| proto::write_revision(o, revision));
+        head.push('\n');
+        files::replace_parts(&self.path, &[head.as_bytes(), text.as_bytes(), b"\n"])
     }
 }
 

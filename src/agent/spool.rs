@@ -27,6 +27,8 @@ pub const FLUSH_WITHIN: Duration = Duration::from_millis(50);
 pub const SYNC_EVERY: Duration = Duration::from_secs(1);
 /// Rest between two attempts on a disk that refuses.
 pub const RETRY_EVERY: Duration = Duration::from_secs(1);
+/// And as soon as their lines come to so many bytes.
+const BATCH_BYTES: usize = 128 * 1024;
 /// Most records that wait for the disk.
 pub const QUEUE_MAX: usize = 65_536;
 /// Smallest spool limit, in bytes.
@@ -159,9 +161,11 @@ impl Spool {
         if was_empty {
             queue.since = clock::mono();
         }
+        let was_full = queue.batch.is_full();
         queue.batch.push(seq, at, body);
+        let is_ready = was_empty || queue.batch.is_full() != was_full;
         drop(queue);
-        if was_empty {
+        if is_ready {
             self.shared.filled.notify_one();
         }
         seq
@@ -247,6 +251,11 @@ impl Batch {
         self.last = seq;
     }
 
+    /// Whether it is not to wait for more.
+    fn is_full(&self) -> bool {
+        self.lines.len() >= BATCH_BYTES
+    }
+
     /// Counts one record into the gap at the end.
     fn drop_one(&mut self, seq: u64, at: Wall) {
         let first = Span { first: seq, seq };
@@ -313,6 +322,7 @@ impl Writer {
         loop {
             let ready_at = match (in_trouble, queue.batch.count == 0) {
                 (true, _) => Some(retry_at),
+                (false, false) if queue.batch.is_full() => Some(queue.since),
                 (false, false) => Some(queue.since.after(FLUSH_WITHIN)),
                 (false, true) => self.sync_at,
             };

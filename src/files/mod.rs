@@ -51,16 +51,21 @@ pub fn is_empty(path: &Path) -> bool {
 /// stays and its file is replaced; an existing file keeps its permissions.
 /// On failure the old file is untouched and the temporary one is removed.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    replace_inner(path, bytes).context(|| format!("write {}", path.display()))
+    replace_parts(path, &[bytes])
 }
 
-fn replace_inner(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// The same with content that lies in parts.
+pub fn replace_parts(path: &Path, parts: &[&[u8]]) -> Result<()> {
+    replace_inner(path, parts).context(|| format!("write {}", path.display()))
+}
+
+fn replace_inner(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
     let path = match fs::symlink_metadata(path) {
         Ok(found) if found.is_symlink() => fs::canonicalize(path)?,
         _ => path.to_path_buf(),
     };
     let temp = beside(&path)?;
-    let done = write_new(&temp, &path, bytes).and_then(|()| fs::rename(&temp, &path));
+    let done = write_new(&temp, &path, parts).and_then(|()| fs::rename(&temp, &path));
     if let Err(cause) = done {
         // The first failure is the one to tell; a temp that cannot go either changes nothing.
         let _ = fs::remove_file(&temp);
@@ -84,13 +89,15 @@ fn beside(path: &Path) -> io::Result<PathBuf> {
     Ok(path.with_file_name(temp))
 }
 
-fn write_new(temp: &Path, old: &Path, bytes: &[u8]) -> io::Result<()> {
+fn write_new(temp: &Path, old: &Path, parts: &[&[u8]]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).open(temp)?;
     if let Ok(found) = fs::metadata(old) {
         // Before the content, so that a secret is never readable more widely than it was.
         file.set_permissions(found.permissions())?;
     }
-    file.write_all(bytes)?;
+    for part in parts {
+        file.write_all(part)?;
+    }
     file.sync_all()
 }
 

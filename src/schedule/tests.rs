@@ -162,7 +162,7 @@ fn unchanged_targets_keep_their_grid_and_changed_ones_begin_anew() {
     assert!(
         changes
             .iter()
-            .any(|c| matches!(c, Change::Ended { row, .. } if row.target.as_str() == changed))
+            .any(|c| matches!(c, Change::Ended { target, .. } if target.name.as_str() == changed))
     );
     assert!(
         changes
@@ -185,8 +185,8 @@ fn a_removed_target_is_neither_probed_nor_put_back() {
     assert_eq!(
         schedule.replace(Vec::new(), Mono(1)),
         [Change::Ended {
-            place: job.place(),
-            row: target("a", 1000).row()
+            place: job.slot,
+            target: Arc::new(target("a", 1000))
         }]
     );
     assert!(!schedule.wanted(&job));
@@ -377,7 +377,7 @@ fn an_address_that_stays_keeps_its_grid_when_others_come_and_go() {
         vec![a.clone(), b.clone()],
         Mono(0),
     );
-    let ended = |changes: &[Change], gone: &Row| matches!(&changes[0], Change::Ended { row, .. } if row == gone);
+    let ended = |changes: &[Change], gone: &Row| matches!(&changes[0], Change::Ended { target, .. } if target.row() == *gone);
     assert!(ended(&changes, &unexpanded), "{changes:?}");
     assert_eq!(changes[1..], [began(&a), began(&b)]);
     let before = dues(&mut schedule);
