@@ -2,8 +2,10 @@
 //! Each quantity has its own type, so that a wall time is never added to a
 //! monotonic one, and a name that exists is a valid name.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::{Deref, DerefMut};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +34,11 @@ impl Name {
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The name as text that costs no more memory.
+    pub fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
     }
 }
 
@@ -120,11 +127,18 @@ pub struct Revision {
     pub hash: ContentHash,
 }
 
-/// Something an agent probes: where, how often, for how long at most.
+/// Something an agent probes: where, and on what terms, which it has as its own fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     pub name: Name,
     pub address: HostPort,
+    /// Shared among targets that are probed alike.
+    pub terms: Arc<Terms>,
+}
+
+/// How a target is probed: how often, for how long at most, and what it is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terms {
     pub interval: Duration,
     /// Covers name resolution, all addresses and all tries; never above `interval`.
     pub timeout: Duration,
@@ -142,7 +156,67 @@ pub struct Target {
     pub each_address: bool,
 }
 
+impl Terms {
+    /// Whether a port answers, every `interval` and for `timeout` at most; nothing more.
+    pub fn every(interval: Duration, timeout: Duration) -> Terms {
+        Terms {
+            interval,
+            timeout,
+            retries: 0,
+            family: Family::default(),
+            want: Want::default(),
+            script: Script::default(),
+            recheck: Recheck::default(),
+            each_address: false,
+        }
+    }
+}
+
+impl Deref for Target {
+    type Target = Terms;
+
+    fn deref(&self) -> &Terms {
+        &self.terms
+    }
+}
+
+impl DerefMut for Target {
+    fn deref_mut(&mut self) -> &mut Terms {
+        Arc::make_mut(&mut self.terms)
+    }
+}
+
+/// The terms that targets were lately given: most of a fleet's have few between them.
+#[derive(Debug, Default)]
+pub struct TermsSeen(VecDeque<Arc<Terms>>);
+
+/// Terms that are looked through for equal ones.
+const TERMS_SEEN_MAX: usize = 16;
+
+impl TermsSeen {
+    /// Has the target share its terms with those before it that have the same.
+    pub fn share(&mut self, target: &mut Target) {
+        match self.0.iter().find(|seen| **seen == target.terms) {
+            Some(seen) => target.terms = Arc::clone(seen),
+            None => {
+                self.0.truncate(TERMS_SEEN_MAX - 1);
+                self.0.push_front(Arc::clone(&target.terms));
+            }
+        }
+    }
+}
+
 impl Target {
+    /// A target on such terms.
+    pub fn new(name: Name, address: HostPort, terms: Terms) -> Target {
+        let terms = Arc::new(terms);
+        Target {
+            name,
+            address,
+            terms,
+        }
+    }
+
     /// The address of its name that this is, where each has a row of its own.
     pub fn each(&self) -> Option<IpAddr> {
         let literal = self.each_address.then(|| self.address.literal())?;

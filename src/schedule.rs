@@ -146,6 +146,11 @@ impl Schedule {
         }
     }
 
+    /// How many places there are for targets; see [`Job::place`].
+    pub fn places(&self) -> usize {
+        self.slots.len()
+    }
+
     /// How many targets and rows there are.
     pub fn len(&self) -> usize {
         self.slots.len() - self.free.len()
@@ -231,11 +236,11 @@ impl Schedule {
     fn probes_alike(&self, slot: u32, target: &Target) -> bool {
         self.slots[slot as usize].as_ref().is_some_and(|slot| {
             let recheck = target.recheck;
-            *slot.target == *target
-                || Target {
-                    recheck,
-                    ..(*slot.target).clone()
-                } == *target
+            *slot.target == *target || {
+                let mut there = (*slot.target).clone();
+                there.recheck = recheck;
+                there == *target
+            }
         })
     }
 

@@ -168,6 +168,7 @@ impl Prober {
     /// Records what began and ended, and sees to it.
     fn changed(&self, mut pool: MutexGuard<'_, Pool>, changes: Vec<Change>) {
         let at = clock::wall();
+        self.0.recorder.make_room(pool.schedule.places());
         for change in changes {
             let recorder = &self.0.recorder;
             let target = match change {
@@ -392,21 +393,17 @@ mod tests {
     use super::*;
     use crate::bell::Bell;
     use crate::journal::{SyncMode, create_file};
-    use crate::model::{Id, Why};
+    use crate::model::{Id, Terms, Why};
 
     fn target(port: u16) -> Target {
-        Target {
-            name: "web".parse().unwrap(),
-            address: format!("web.example:{port}").parse().unwrap(),
-            interval: Duration::from_millis(100),
-            timeout: Duration::from_millis(100),
-            retries: 0,
-            family: Default::default(),
-            want: Default::default(),
-            script: Default::default(),
-            recheck: Default::default(),
-            each_address: true,
-        }
+        Target::new(
+            "web".parse().unwrap(),
+            format!("web.example:{port}").parse().unwrap(),
+            Terms {
+                each_address: true,
+                ..Terms::every(Duration::from_millis(100), Duration::from_millis(100))
+            },
+        )
     }
 
     /// Why the last probe of each row failed, if it did.

@@ -23,11 +23,11 @@ struct Latest {
     at: Wall,
     us: u64,
     since: Wall,
-    /// The number of the result that last changed `ok`.
+    /// The number of the result that last made it answer, or fail.
     changed: u64,
+    /// `None` where it answered.
     failure: Option<Box<Failure>>,
     connects: Connects,
-    ok: bool,
 }
 
 #[derive(Default)]
@@ -84,6 +84,14 @@ impl Recorder {
         self.spool.push(at, body);
     }
 
+    /// Makes room for so many places.
+    pub fn make_room(&self, places: usize) {
+        let mut table = self.table();
+        let more = places.saturating_sub(table.rows.len());
+        table.rows.reserve_exact(more);
+        table.rows.extend((0..more).map(|_| None));
+    }
+
     /// Records that a row, at this place in the schedule, is no more.
     pub fn ended(&self, place: usize, row: Row, at: Wall) {
         if let Some(latest) = self.table().rows.get_mut(place) {
@@ -93,27 +101,24 @@ impl Recorder {
         self.spool.push(at, &Body::Ended { target, each });
     }
 
-    /// Records a result of a target that is at this place in the schedule; `started` is
-    /// its probe's start on the monotonic clock.
+    /// Records a result of a target that is at this place in the schedule, for which there
+    /// is room; `started` is its probe's start on the monotonic clock.
     pub fn result(&self, place: usize, target: &Arc<Target>, mut sample: Sample, started: Mono) {
         let mut table = self.table();
         self.watch_clock(&mut table, sample.at, started);
-        if table.rows.len() <= place {
-            table.rows.resize_with(place + 1, || None);
-        }
         let row = &mut table.rows[place];
         let connect = sample.phases.connect;
         let exceeded = |us| row.as_ref().is_some_and(|row| row.connects.exceeded_by(us));
         sample.retransmit = connect.is_some_and(exceeded);
-        let (ok, at, us) = (sample.ok(), sample.at, sample.us);
+        let (at, us) = (sample.at, sample.us);
         let body = Body::Result(sample);
         let seq = self.spool.push(at, &body);
         let Body::Result(sample) = body else {
             return;
         };
+        let is_first = row.is_none();
         let latest = row.get_or_insert_with(|| Latest {
             target: Arc::clone(target),
-            ok,
             at,
             us,
             since: at,
@@ -124,10 +129,8 @@ impl Recorder {
         if let Some(us) = connect {
             latest.connects.note(us);
         }
-        if latest.ok != ok {
-            latest.ok = ok;
-            latest.since = at;
-            latest.changed = seq;
+        if !is_first && latest.failure.is_some() != sample.failure.is_some() {
+            (latest.since, latest.changed) = (at, seq);
         }
         // It may have been configured anew and still be the same.
         latest.target = Arc::clone(target);
@@ -180,7 +183,7 @@ fn now(latest: &Latest) -> TargetNow {
     TargetNow {
         target: latest.target.name.clone(),
         each: latest.target.each(),
-        ok: latest.ok,
+        ok: failure.is_none(),
         at: latest.at,
         us: latest.us,
         since: latest.since,

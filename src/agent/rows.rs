@@ -196,23 +196,20 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Terms;
     use crate::units::Family;
 
     const S: u64 = 1_000_000;
 
     fn target(name: &str, address: &str, interval_s: u64) -> Target {
-        Target {
-            name: name.parse().unwrap(),
-            address: address.parse().unwrap(),
-            interval: Duration::from_secs(interval_s),
-            timeout: Duration::from_secs(1),
-            retries: 0,
-            family: Family::Any,
-            want: Default::default(),
-            script: Default::default(),
-            recheck: Default::default(),
-            each_address: true,
-        }
+        Target::new(
+            name.parse().unwrap(),
+            address.parse().unwrap(),
+            Terms {
+                each_address: true,
+                ..Terms::every(Duration::from_secs(interval_s), Duration::from_secs(1))
+            },
+        )
     }
 
     fn query(target: &Target) -> Query {
@@ -358,19 +355,15 @@ mod tests {
     fn a_new_list_keeps_what_is_known_of_the_names_that_stay() {
         let web = target("web", "www.example:443", 10);
         let literal = target("literal", "10.0.0.9:443", 10);
-        let plain = Target {
-            each_address: false,
-            ..target("plain", "h:1", 10)
-        };
+        let mut plain = target("plain", "h:1", 10);
+        plain.each_address = false;
         let mut rows = Rows::default();
         rows.replace(vec![web.clone()], Mono(0));
         let found = resolved(&["10.0.0.1"], false);
         rows.found(&query(&web), Some(&found), &Reach::default(), Mono(0));
         let on = |address: &str, interval_s| target("web", address, interval_s);
-        let off = Target {
-            each_address: false,
-            ..web.clone()
-        };
+        let mut off = web.clone();
+        off.each_address = false;
         for (list, expected) in [
             (
                 vec![on("www.example:444", 20), literal, plain.clone()],

@@ -9,8 +9,7 @@ use super::script::{read_script, script_json};
 use super::want::{read_family, read_want, script_of_shut, write_family, write_want};
 use super::{TARGETS_MAX, interval, retries, timeout};
 use crate::json::{self, Reader, SyntaxError};
-use crate::model::{RESULTS_MAX, Recheck, Target, Want};
-use crate::script::Script;
+use crate::model::{RESULTS_MAX, Recheck, Target, Terms, TermsSeen, Want};
 use crate::units::{Reach, duration_text};
 
 static TARGET: [Key<Target>; 11] = [
@@ -19,9 +18,8 @@ static TARGET: [Key<Target>; 11] = [
         presence: Presence::Required,
         read: |target, spot| {
             if let Some(name) = spot.name() {
+                spot.unique("targets", |notes| &mut notes.targets, name.shared());
                 target.name = name;
-                let name = target.name.to_string();
-                spot.unique("targets", |notes| &mut notes.targets, name);
             }
         },
         write: |target| Some(format!("\"{}\"", target.name)),
@@ -183,6 +181,7 @@ fn read_targets(
     let list = Path::Key(&Path::Root, "targets");
     let at = reader.at();
     let mut targets = Vec::new();
+    let mut seen = TermsSeen::default();
     let mut count = 0;
     reader.array(|reader| {
         let value = reader.value()?;
@@ -193,7 +192,9 @@ fn read_targets(
                 path,
                 notes,
             };
-            targets.push(read_target(&mut spot, reach));
+            let mut target = read_target(&mut spot, reach);
+            seen.share(&mut target);
+            targets.push(target);
         }
         count += 1;
         Ok(())
@@ -206,18 +207,11 @@ fn read_targets(
 }
 
 fn read_target(spot: &mut Spot<'_, '_>, reach: &Reach) -> Target {
-    let mut target = Target {
-        name: BLANK.0.clone(),
-        address: BLANK.1.clone(),
-        interval: Duration::ZERO,
-        timeout: Duration::ZERO,
-        retries: 0,
-        family: Default::default(),
-        want: Want::Open,
-        script: Script::default(),
-        recheck: Default::default(),
-        each_address: false,
-    };
+    let mut target = Target::new(
+        BLANK.0.clone(),
+        BLANK.1.clone(),
+        Terms::every(Duration::ZERO, Duration::ZERO),
+    );
     spot.object(&mut target, &TARGET);
     let literal = target.address.literal();
     if let Some(refusal) = literal.and_then(|addr| reach.refusal(addr.ip())) {

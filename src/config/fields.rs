@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::collections::HashSet;
 use std::collections::btree_map::Entry;
 use std::fmt;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use super::PROBLEMS_MAX;
@@ -186,7 +186,7 @@ pub struct Key<T> {
 
 /// Values that must differ, each with the index of the list item that had it first.
 /// In order, so that of two likely spellings the same one is always suggested.
-pub type Seen = BTreeMap<String, usize>;
+pub type Seen = BTreeMap<Arc<str>, usize>;
 
 /// What reading has found so far and later values are checked against.
 #[derive(Debug, Default)]
@@ -391,7 +391,7 @@ impl<'v> Spot<'_, 'v> {
     }
 
     /// Notes that the current item of `list` has `text` here; a problem when another has it already.
-    pub fn unique(&mut self, list: &str, seen: fn(&mut Notes) -> &mut Seen, text: String) {
+    pub fn unique(&mut self, list: &str, seen: fn(&mut Notes) -> &mut Seen, text: Arc<str>) {
         let index = self.path.index();
         match seen(self.notes).entry(text) {
             Entry::Vacant(free) => {

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::alert::AlertRule;
 use crate::json::{self, SyntaxError};
-use crate::model::{Name, Target, Want};
+use crate::model::{Name, Target, Terms, TermsSeen, Want};
 use crate::quiet::Maintenance;
 use crate::script::Script;
 use crate::units::{duration_text, size_text};
@@ -170,7 +170,7 @@ fn read_name(
     seen: fn(&mut Notes) -> &mut Seen,
 ) {
     if let Some(name) = spot.name() {
-        spot.unique(list, seen, name.to_string());
+        spot.unique(list, seen, name.shared());
         *into = name;
     }
 }
@@ -236,31 +236,40 @@ impl Fleet {
     pub fn resolved(&self, target: &FleetTarget) -> Target {
         let settings = self.settings_of(target);
         let interval = settings.interval.unwrap_or(INTERVAL_DEFAULT);
-        Target {
-            name: target.name.clone(),
-            address: target.address.clone(),
-            interval,
-            timeout: settings.timeout.unwrap_or(TIMEOUT_DEFAULT).min(interval),
-            // A port that is to stay shut gains nothing by being tried again.
-            retries: match target.want {
-                Want::Open => settings.retries.unwrap_or(RETRIES_DEFAULT),
-                Want::Refused | Want::Closed => 0,
+        Target::new(
+            target.name.clone(),
+            target.address.clone(),
+            Terms {
+                // A port that is to stay shut gains nothing by being tried again.
+                retries: match target.want {
+                    Want::Open => settings.retries.unwrap_or(RETRIES_DEFAULT),
+                    Want::Refused | Want::Closed => 0,
+                },
+                family: target.family,
+                want: target.want,
+                script: match &target.script {
+                    Some(script) => script.expand(&target.address),
+                    None => Script::default(),
+                },
+                recheck: self.recheck_of(target, interval),
+                each_address: target.each_address,
+                ..Terms::every(
+                    interval,
+                    settings.timeout.unwrap_or(TIMEOUT_DEFAULT).min(interval),
+                )
             },
-            family: target.family,
-            want: target.want,
-            script: match &target.script {
-                Some(script) => script.expand(&target.address),
-                None => Script::default(),
-            },
-            recheck: self.recheck_of(target, interval),
-            each_address: target.each_address,
-        }
+        )
     }
 
     /// The targets that this agent probes, in the file's order.
     pub fn targets_for(&self, agent: &Name) -> Vec<Target> {
-        let targets = self.probed_by(agent);
-        targets.map(|target| self.resolved(target)).collect()
+        let mut seen = TermsSeen::default();
+        let shared = |target| {
+            let mut target = self.resolved(target);
+            seen.share(&mut target);
+            target
+        };
+        self.probed_by(agent).map(shared).collect()
     }
 
     fn probed_by(&self, agent: &Name) -> impl Iterator<Item = &FleetTarget> {

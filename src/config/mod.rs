@@ -168,7 +168,7 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     use super::*;
-    use crate::model::{Name, Target};
+    use crate::model::{Name, Target, Terms};
     use crate::units::Reach;
 
     /// Runs `outcome` over every `.json` file of a directory of golden files and compares
@@ -484,17 +484,15 @@ mod tests {
     }
 
     fn targets(count: usize) -> Vec<Target> {
-        let target = |i| Target {
-            name: format!("target-{i}").parse().unwrap(),
-            address: format!("[2001:db8::{:x}]:443", i % 0xffff).parse().unwrap(),
-            interval: Duration::from_millis(1_500),
-            timeout: Duration::from_millis(250),
-            retries: 2,
-            family: Default::default(),
-            want: Default::default(),
-            script: Default::default(),
-            recheck: Default::default(),
-            each_address: false,
+        let target = |i| {
+            Target::new(
+                format!("target-{i}").parse().unwrap(),
+                format!("[2001:db8::{:x}]:443", i % 0xffff).parse().unwrap(),
+                Terms {
+                    retries: 2,
+                    ..Terms::every(Duration::from_millis(1_500), Duration::from_millis(250))
+                },
+            )
         };
         (0..count).map(target).collect()
     }

@@ -13,7 +13,7 @@ use crate::journal::index::Segment;
 use crate::journal::segment::{Base, Totals};
 
 /// Waiting lines beyond this are made durable at once, whatever the mode.
-pub const UNSYNCED_BYTES_MAX: usize = 4 * 1024 * 1024;
+pub const UNSYNCED_BYTES_MAX: usize = 1024 * 1024;
 /// Memory kept for waiting lines once they are durable.
 const WAITING_BYTES_KEPT: usize = 64 * 1024;
 

@@ -165,24 +165,22 @@ fn events(board: &Mutex<Board>, lines: &Lines, out: &mut impl Write) -> io::Resu
 mod tests {
     use super::*;
     use crate::manager::board::Link;
-    use crate::model::{Name, Target, Wall};
+    use crate::model::{Name, Target, Terms, Wall};
 
     fn script(text: &'static str) -> Lines {
         Lines::of(text.as_bytes()).unwrap()
     }
 
     fn board(rows: usize) -> Mutex<Board> {
-        let target = |i| Target {
-            name: format!("t{i}").parse().unwrap(),
-            address: "127.0.0.1:1".parse().unwrap(),
-            interval: Duration::from_secs(10),
-            timeout: Duration::from_secs(3),
-            retries: 1,
-            family: Default::default(),
-            want: Default::default(),
-            script: Default::default(),
-            recheck: Default::default(),
-            each_address: false,
+        let target = |i| {
+            Target::new(
+                format!("t{i}").parse().unwrap(),
+                "127.0.0.1:1".parse().unwrap(),
+                Terms {
+                    retries: 1,
+                    ..Terms::every(Duration::from_secs(10), Duration::from_secs(3))
+                },
+            )
         };
         let agent: Name = "attic".parse().unwrap();
         let mut board = Board::new();

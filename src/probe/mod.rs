@@ -196,22 +196,15 @@ fn drain(mut stream: TcpStream, deadline: Mono) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::script::Script;
+    use crate::model::Terms;
     use std::net::TcpListener;
 
     fn target(port: u16) -> Target {
-        Target {
-            name: "t".parse().unwrap(),
-            address: format!("127.0.0.1:{port}").parse().unwrap(),
-            interval: Duration::from_secs(10),
-            timeout: Duration::from_secs(3),
-            retries: 0,
-            family: Default::default(),
-            want: Want::Open,
-            script: Script::default(),
-            recheck: Default::default(),
-            each_address: false,
-        }
+        Target::new(
+            "t".parse().unwrap(),
+            format!("127.0.0.1:{port}").parse().unwrap(),
+            Terms::every(Duration::from_secs(10), Duration::from_secs(3)),
+        )
     }
 
     #[test]

@@ -1,23 +1,23 @@
 //! The grid, late starts, rechecks and new lists of targets, as tables.
 
 use super::*;
+use crate::model::Terms;
 
 const MS: u64 = 1000;
 const S: u64 = 1000 * MS;
 
 fn target(name: &str, interval_ms: u64) -> Target {
-    Target {
-        name: name.parse().unwrap(),
-        address: "127.0.0.1:80".parse().unwrap(),
-        interval: Duration::from_millis(interval_ms),
-        timeout: Duration::from_millis(interval_ms),
-        retries: 1,
-        family: Default::default(),
-        want: Default::default(),
-        script: Default::default(),
-        recheck: Default::default(),
-        each_address: false,
-    }
+    Target::new(
+        name.parse().unwrap(),
+        "127.0.0.1:80".parse().unwrap(),
+        Terms {
+            retries: 1,
+            ..Terms::every(
+                Duration::from_millis(interval_ms),
+                Duration::from_millis(interval_ms),
+            )
+        },
+    )
 }
 
 fn schedule(targets: Vec<Target>) -> Schedule {
@@ -316,11 +316,10 @@ fn rechecks_push_no_tick_away() {
 
 /// A row of this name, with this address.
 fn row(name: &str, each: &str) -> Target {
-    Target {
-        address: format!("{each}:80").parse().unwrap(),
-        each_address: true,
-        ..target(name, 1000)
-    }
+    let mut row = target(name, 1000);
+    row.address = format!("{each}:80").parse().unwrap();
+    row.each_address = true;
+    row
 }
 
 /// When the next probe of each row is due, once, by name and address.
@@ -358,11 +357,9 @@ const PHASES: [(&str, u64); 3] = [
 #[test]
 fn an_address_that_stays_keeps_its_grid_when_others_come_and_go() {
     let other = target("other", 1000);
-    let unexpanded = Target {
-        address: "web.example:80".parse().unwrap(),
-        each_address: true,
-        ..target("web", 1000)
-    };
+    let mut unexpanded = target("web", 1000);
+    unexpanded.address = "web.example:80".parse().unwrap();
+    unexpanded.each_address = true;
     let mut schedule = schedule(vec![unexpanded.clone(), other]);
     let other = dues(&mut schedule)["other 127.0.0.1:80"];
     let unexpanded = unexpanded.row();

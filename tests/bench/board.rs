@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tcpmon::clock;
 use tcpmon::manager::board::{Board, Facts, Look};
-use tcpmon::model::{Epoch, Failure, Name, Sample, Target, Wall, Watched, Why};
+use tcpmon::model::{Epoch, Failure, Name, Sample, Target, Terms, Wall, Watched, Why};
 use tcpmon::record::{Body, Record};
 
 const TARGETS: usize = 10_000;
@@ -13,18 +13,14 @@ const AGENTS: [&str; 3] = ["attic", "cellar", "loft"];
 const ROUNDS: usize = 200;
 
 fn target(n: usize) -> Watched {
-    Watched::from(Target {
-        name: name(&format!("target-{n:05}")),
-        address: "192.0.2.7:443".parse().expect("an address"),
-        interval: Duration::from_secs(10),
-        timeout: Duration::from_secs(3),
-        retries: 1,
-        family: Default::default(),
-        want: Default::default(),
-        script: Default::default(),
-        recheck: Default::default(),
-        each_address: false,
-    })
+    Watched::from(Target::new(
+        name(&format!("target-{n:05}")),
+        "192.0.2.7:443".parse().expect("an address"),
+        Terms {
+            retries: 1,
+            ..Terms::every(Duration::from_secs(10), Duration::from_secs(3))
+        },
+    ))
 }
 
 fn name(text: &str) -> Name {

@@ -21,7 +21,7 @@ use tcpmon::clock;
 use tcpmon::config::agent_config_json;
 use tcpmon::journal::list_segments;
 use tcpmon::key::Key;
-use tcpmon::model::{Epoch, Failure, Id, Name, Revision, Sample, Target, Wall, Why, micros};
+use tcpmon::model::{Epoch, Failure, Id, Name, Revision, Sample, Target, Terms, Wall, Why, micros};
 use tcpmon::net::line::Step;
 use tcpmon::net::resolve::Resolver;
 use tcpmon::proto::{self, Hello, Message, Role, Side};
@@ -259,17 +259,12 @@ fn start_agent(dir: &Dir, data: &Path, key_file: Option<&Path>) -> (Running, Soc
 }
 
 fn targets(ports: &[SocketAddr]) -> Vec<Target> {
-    let target = |n: usize| Target {
-        name: name(&format!("target-{n}.example")),
-        address: ports[n % ports.len()].to_string().parse().expect("valid"),
-        interval: INTERVAL,
-        timeout: INTERVAL,
-        retries: 0,
-        family: Default::default(),
-        want: Default::default(),
-        script: Default::default(),
-        recheck: Default::default(),
-        each_address: false,
+    let target = |n: usize| {
+        Target::new(
+            name(&format!("target-{n}.example")),
+            ports[n % ports.len()].to_string().parse().expect("valid"),
+            Terms::every(INTERVAL, INTERVAL),
+        )
     };
     (0..TARGETS).map(target).collect()
 }

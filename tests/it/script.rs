@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tcpmon::config::agent_config_json;
-use tcpmon::model::{Sample, Target, Want, Why};
+use tcpmon::model::{Sample, Target, Terms, Want, Why};
 use tcpmon::record::{Body, Record};
 use tcpmon::script::{Expect, Need, Pattern, Place, Script, Step, preset};
 
@@ -23,18 +23,15 @@ fn server(args: &[&str]) -> (Running, SocketAddr) {
 }
 
 fn target(name: &str, addr: SocketAddr, want: Want, steps: Vec<Step>) -> Target {
-    Target {
-        name: name.parse().unwrap(),
-        address: addr.to_string().parse().unwrap(),
-        interval: Duration::from_secs(1),
-        timeout: Duration::from_millis(500),
-        retries: 0,
-        family: Default::default(),
-        want,
-        script: Script { steps },
-        recheck: Default::default(),
-        each_address: false,
-    }
+    Target::new(
+        name.parse().unwrap(),
+        addr.to_string().parse().unwrap(),
+        Terms {
+            want,
+            script: Script { steps },
+            ..Terms::every(Duration::from_secs(1), Duration::from_millis(500))
+        },
+    )
 }
 
 fn send(text: &str) -> Step {

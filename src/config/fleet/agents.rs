@@ -52,7 +52,7 @@ pub(super) static AGENT: [Key<FleetAgent>; 5] = [
             agent.address = spot.address();
             if let Some(address) = &agent.address {
                 let text = address.to_string().to_ascii_lowercase();
-                spot.unique("agents", |notes| &mut notes.agent_addresses, text);
+                spot.unique("agents", |notes| &mut notes.agent_addresses, text.into());
             }
         },
         write: |agent| Some(string(&agent.address.as_ref()?.to_string())),

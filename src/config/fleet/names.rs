@@ -65,7 +65,7 @@ pub(super) fn check_known(spot: &mut Spot<'_, '_>, named: Named) {
     if !unreadable && !names.contains_key(name) {
         notes.problems.add(value.at, &spot.path, || {
             let text = format!("no {what} is named {}", quoted(name));
-            with_hint(text, name, names.keys().map(String::as_str))
+            with_hint(text, name, names.keys().map(|name| &**name))
         });
     }
 }

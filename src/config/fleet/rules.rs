@@ -116,10 +116,11 @@ impl Fleet {
 
     /// The targets that this agent probes, in the file's order, as the manager follows them.
     pub fn watched_by(&self, agent: &Name) -> Vec<Watched> {
-        let watched = |target| Watched {
-            target: self.resolved(target),
-            rules: self.rules_of(target),
+        let targets = self.targets_for(agent).into_iter();
+        let watched = |(target, of)| Watched {
+            target,
+            rules: self.rules_of(of),
         };
-        self.probed_by(agent).map(watched).collect()
+        targets.zip(self.probed_by(agent)).map(watched).collect()
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::health::{Known, Progress, Verdict};
 use crate::manager::state::{Announced, Verdicts};
-use crate::model::{Failure, Rules, Sample, Target, Watched, Why};
+use crate::model::{Failure, Rules, Sample, Target, Terms, Watched, Why};
 
 const REFUSED: &str = "connect to 10.0.0.7:443: refused";
 const E1: Epoch = Epoch(1);
@@ -21,18 +21,14 @@ fn at(second: u64) -> Wall {
 
 /// Probed every 10 s; down after 3 failures, up after 2 answers, slow over 200 ms.
 fn target(name_text: &str, address: &str) -> Watched {
-    let target = Target {
-        name: name(name_text),
-        address: address.parse().unwrap(),
-        interval: Duration::from_secs(10),
-        timeout: Duration::from_secs(3),
-        retries: 1,
-        family: Default::default(),
-        want: Default::default(),
-        script: Default::default(),
-        recheck: Default::default(),
-        each_address: false,
-    };
+    let target = Target::new(
+        name(name_text),
+        address.parse().unwrap(),
+        Terms {
+            retries: 1,
+            ..Terms::every(Duration::from_secs(10), Duration::from_secs(3))
+        },
+    );
     let rules = Rules {
         slow: Some(Duration::from_millis(200)),
         ..Rules::default()

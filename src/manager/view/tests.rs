@@ -8,7 +8,7 @@ use super::*;
 use crate::config::{KeyRule, parse_fleet};
 use crate::manager::board::Link;
 use crate::manager::quiet::Cause;
-use crate::model::{Epoch, Failure, Name, Sample, Target, Watched, Why};
+use crate::model::{Epoch, Failure, Name, Sample, Target, Terms, Watched, Why};
 use crate::proto::TargetNow;
 use crate::record::{Body, Record};
 use crate::text;
@@ -29,18 +29,14 @@ fn ago(seconds: u64) -> Wall {
 }
 
 fn target(name_text: &str, address: &str) -> Target {
-    Target {
-        name: name(name_text),
-        address: address.parse().unwrap(),
-        interval: Duration::from_secs(10),
-        timeout: Duration::from_secs(3),
-        retries: 1,
-        family: Default::default(),
-        want: Default::default(),
-        script: Default::default(),
-        recheck: Default::default(),
-        each_address: false,
-    }
+    Target::new(
+        name(name_text),
+        address.parse().unwrap(),
+        Terms {
+            retries: 1,
+            ..Terms::every(Duration::from_secs(10), Duration::from_secs(3))
+        },
+    )
 }
 
 fn watched(targets: &[Target]) -> Vec<Watched> {

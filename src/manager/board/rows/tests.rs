@@ -3,7 +3,7 @@
 use super::*;
 use crate::manager::board::Link;
 use crate::model::Epoch;
-use crate::model::{Failure, Rules, Sample, Target, Why};
+use crate::model::{Failure, Rules, Sample, Target, Terms, Why};
 use crate::record::{Body, Record};
 use std::time::Duration;
 
@@ -25,18 +25,15 @@ fn watched(address: &str, each_address: bool) -> Watched {
 
 fn named(target: &str, address: &str, each_address: bool) -> Watched {
     Watched {
-        target: Target {
-            name: name(target),
-            address: address.parse().unwrap(),
-            interval: Duration::from_secs(10),
-            timeout: Duration::from_secs(3),
-            retries: 1,
-            family: Default::default(),
-            want: Default::default(),
-            script: Default::default(),
-            recheck: Default::default(),
-            each_address,
-        },
+        target: Target::new(
+            name(target),
+            address.parse().unwrap(),
+            Terms {
+                retries: 1,
+                each_address,
+                ..Terms::every(Duration::from_secs(10), Duration::from_secs(3))
+            },
+        ),
         rules: Rules::default(),
     }
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::manager::board::{Link, Row};
 use crate::manager::quiet::Cause;
-use crate::model::{DownWhen, Epoch, Failure, Rules, Sample, Target, Watched, Why};
+use crate::model::{DownWhen, Epoch, Failure, Rules, Sample, Target, Terms, Watched, Why};
 use crate::record::{Body, Record};
 
 pub fn name(text: &str) -> Name {
@@ -17,18 +17,14 @@ pub fn at(second: u64) -> Wall {
 /// Probed every 10 s; down after 3 failures, up after 2 answers.
 pub fn watched(target: &str, down_when: DownWhen) -> Watched {
     Watched {
-        target: Target {
-            name: name(target),
-            address: "10.0.0.7:443".parse().unwrap(),
-            interval: Duration::from_secs(10),
-            timeout: Duration::from_secs(3),
-            retries: 1,
-            family: Default::default(),
-            want: Default::default(),
-            script: Default::default(),
-            recheck: Default::default(),
-            each_address: false,
-        },
+        target: Target::new(
+            name(target),
+            "10.0.0.7:443".parse().unwrap(),
+            Terms {
+                retries: 1,
+                ..Terms::every(Duration::from_secs(10), Duration::from_secs(3))
+            },
+        ),
         rules: Rules {
             down_when,
             ..Rules::default()
