@@ -192,15 +192,17 @@ impl Schedule {
         self.generations[job.place()] == job.generation
     }
 
-    /// When a job its worker could not start in time (the host was stopped while it slept)
-    /// is to start instead; its passed ticks are counted as a stall. `None`: start it now.
-    pub fn overslept(&mut self, job: &mut Job, now: Mono) -> Option<Mono> {
-        if !self.wanted(job) || now <= self.latest_start(job.slot, job.due) {
-            return None;
+    /// Takes a job back that its worker could not start in time (the host was stopped while
+    /// it slept), to be handed out anew; its passed ticks are counted as a stall. Gives it
+    /// to the worker again where it is to start now.
+    pub fn overslept(&mut self, job: Job, now: Mono) -> Option<Job> {
+        if !self.wanted(&job) || now <= self.latest_start(job.slot, job.due) {
+            return Some(job);
         }
-        job.due = self.skip_to(job.slot, job.due, now, SkipWhy::Stall);
+        let next = self.skip_to(job.slot, job.due, now, SkipWhy::Stall);
         self.report(job.slot);
-        Some(job.due)
+        self.heap.push(Reverse((next, job.slot, job.generation)));
+        None
     }
 
     /// The skips to record now: of targets whose next job was handed out since, or that

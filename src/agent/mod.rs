@@ -7,6 +7,7 @@
 
 mod check;
 mod control;
+mod crew;
 mod host;
 mod keys;
 mod managers;

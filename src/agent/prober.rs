@@ -7,9 +7,11 @@
 //! for a while. One more thread looks names up whose addresses are rows of their own.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
+use super::crew::Crew;
 use super::recorder::Recorder;
 use super::rows::{Query, Rows};
 use crate::clock;
@@ -45,6 +47,8 @@ struct Shared {
     recorder: Arc<Recorder>,
     workers_max: usize,
     pool: Mutex<Pool>,
+    /// Workers that are back from their probe and wait for the pool.
+    back: AtomicUsize,
     /// The targets have changed.
     changed: Condvar,
     /// A name is to be looked up at once.
@@ -61,6 +65,7 @@ struct Pool {
     /// Due times of the jobs that sleeping workers hold, with the workers' numbers.
     asleep: BTreeSet<(Mono, u64)>,
     next_worker: u64,
+    crew: Crew,
     peak: Peak,
     late: Histogram,
     skipped: u64,
@@ -135,6 +140,7 @@ impl Prober {
             recorder,
             workers_max,
             pool: Mutex::default(),
+            back: AtomicUsize::new(0),
             changed: Condvar::new(),
             hurry: Condvar::new(),
         }))
@@ -202,6 +208,11 @@ impl Prober {
         if pool.is_covered() || pool.workers >= self.0.workers_max || now < pool.spawn_again_at {
             return;
         }
+        let back = self.0.back.load(Ordering::Relaxed);
+        let workers = pool.workers;
+        if !pool.crew.wants_more(workers, back, now) {
+            return;
+        }
         let number = pool.next_worker;
         let prober = self.clone();
         let spawned = std::thread::Builder::new()
@@ -227,18 +238,22 @@ impl Prober {
     fn work(&self, number: u64) {
         let mut pool = self.pool();
         while let Some(job) = self.next_job(&mut pool) {
-            let Some((job, awake)) = self.sleep(pool, job, number) else {
+            let Some((job, mut awake)) = self.sleep(pool, job, number) else {
                 pool = self.pool();
                 continue;
             };
-            drop(awake);
             let started = clock::mono();
+            let flight = awake.crew.begin(started);
+            drop(awake);
             let (resolver, reach) = (&self.0.resolver, &self.0.reach);
             let (mut sample, stream) = probe::tcp(resolver, reach, &job.target, job.due);
             let close = stream.map(|stream| probe::goodbye(stream, job.target.interval));
             sample.phases.close = close.map(micros);
             let answered = sample.ok();
+            self.0.back.fetch_add(1, Ordering::Relaxed);
             pool = self.pool();
+            self.0.back.fetch_sub(1, Ordering::Relaxed);
+            pool.crew.end(flight);
             pool.late.add(sample.late_us);
             // A target that ended meanwhile has no results any more.
             if pool.schedule.wanted(&job) {
@@ -254,11 +269,17 @@ impl Prober {
 
     /// The next job, waiting while there is none; `None` when this worker is one too many.
     fn next_job(&self, pool: &mut MutexGuard<'_, Pool>) -> Option<Job> {
-        if pool.workers > pool.peak.allowed() && pool.is_covered() {
+        let now = clock::mono();
+        let (workers, back) = (pool.workers, self.0.back.load(Ordering::Relaxed));
+        let too_many = match pool.is_covered() {
+            true => workers > pool.peak.allowed(),
+            false => pool.crew.wants_fewer(workers, back, now),
+        };
+        if too_many {
             pool.workers -= 1;
             return None;
         }
-        let job = pool.schedule.take(clock::mono(), SkipWhy::Workers);
+        let job = pool.schedule.take(now, SkipWhy::Workers);
         self.record_skips(pool);
         if job.is_none() {
             pool.workers -= 1;
@@ -266,11 +287,11 @@ impl Prober {
         job
     }
 
-    /// Sleeps until the job is due; `None` when it is no longer wanted.
+    /// Sleeps until the job is due; `None` when it is no longer wanted, or it is too late.
     fn sleep<'a>(
         &'a self,
         mut pool: MutexGuard<'a, Pool>,
-        mut job: Job,
+        job: Job,
         number: u64,
     ) -> Option<(Job, MutexGuard<'a, Pool>)> {
         loop {
@@ -280,10 +301,10 @@ impl Prober {
             }
             let left = job.due.since(now);
             if left.is_zero() {
-                if pool.schedule.overslept(&mut job, now).is_some() {
+                let Some(job) = pool.schedule.overslept(job, now) else {
                     self.record_skips(&mut pool);
-                    continue;
-                }
+                    return None;
+                };
                 let busy = pool.busy();
                 pool.peak.note(busy, now);
                 self.grow(&mut pool);

@@ -117,9 +117,9 @@ pub fn dark(dir: &Dir, table: &mut Table) {
 
 /// As many targets at 1 s as it takes, results recorded.
 pub fn flat(dir: &Dir, table: &mut Table) {
-    let sink = Sink::start(dir, 8, Some(1));
+    let sink = Sink::start(dir, 64, Some(1));
     let mut site = Site::start(dir, "one", Some(0), &["--spool-limit", "256MiB"]);
-    let many = fleet(site.agent_addr, 60_000, "1s", |n| sink.ports[n % 8]);
+    let many = fleet(site.agent_addr, 60_000, "1s", |n| sink.ports[n % 64]);
     site.configure(dir, "one", &many, 60_000);
     clock::sleep(Duration::from_secs(3));
     let seen = Stretch::watch(&site, 10);
@@ -146,9 +146,9 @@ pub fn flat(dir: &Dir, table: &mut Table) {
     );
     drop((site, sink));
 
-    let sink = Sink::start(dir, 8, None);
+    let sink = Sink::start(dir, 64, None);
     let mut site = Site::start(dir, "two", None, &["--spool-limit", "256MiB"]);
-    let many = fleet(site.agent_addr, 90_000, "1s", |n| sink.ports[n % 8]);
+    let many = fleet(site.agent_addr, 90_000, "1s", |n| sink.ports[n % 64]);
     site.configure(dir, "two", &many, 90_000);
     clock::sleep(Duration::from_secs(3));
     let before = sink.cpu_ms();
