@@ -5,7 +5,9 @@
 //! whatever the probes take. A tick that can't be met within [`LATE_MAX`] or half the
 //! interval is skipped and counted, never made up for. Between ticks a target is probed again, a few times,
 //! while it is not decided whether it has changed. A job is held by one worker from [`Schedule::take`]
-//! to [`Schedule::finish`], so no target is ever probed twice at once.
+//! to [`Schedule::finish`], so no target is ever probed twice at once. Of targets whose
+//! last probe was not quick, no more than a set number are out at once: however many are
+//! dark, the others have workers.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -28,8 +30,12 @@ pub const SKIP_REPORT: Duration = Duration::from_secs(60);
 pub struct Job {
     pub target: Arc<Target>,
     pub due: Mono,
+    /// When its worker did start it.
+    pub started: Mono,
     slot: u32,
     generation: u32,
+    /// Whether its target's last probe was.
+    quick: bool,
 }
 
 impl Job {
@@ -71,8 +77,11 @@ struct Slot {
     rechecks: u32,
 }
 
+/// What is due, whose slot, and of which generation of it; the earliest first.
+type Line = BinaryHeap<Reverse<(Mono, u32, u32)>>;
+
 /// The grid of every target and the order of what is due next.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Schedule {
     slots: Vec<Option<Slot>>,
     /// How many targets each slot has had before.
@@ -80,12 +89,33 @@ pub struct Schedule {
     free: Vec<u32>,
     /// Where the rows of targets are whose addresses are rows of their own.
     rows: HashMap<Row, u32>,
-    /// What is due, whose slot, and of which generation of it.
-    heap: BinaryHeap<Reverse<(Mono, u32, u32)>>,
+    /// Targets whose last probe was quick.
+    quick: Line,
+    /// And all others.
+    unsure: Line,
+    /// How many of those workers hold, and may.
+    unsure_out: usize,
+    unsure_max: usize,
     reports: Vec<(Row, Skipped)>,
 }
 
 impl Schedule {
+    /// Without targets yet. Of those that have not proved quick, at most `unsure_max` are
+    /// handed out at once.
+    pub fn new(unsure_max: usize) -> Schedule {
+        Schedule {
+            slots: Vec::new(),
+            generations: Vec::new(),
+            free: Vec::new(),
+            rows: HashMap::new(),
+            quick: Line::new(),
+            unsure: Line::new(),
+            unsure_out: 0,
+            unsure_max,
+            reports: Vec::new(),
+        }
+    }
+
     /// Makes `targets` the whole list. Unchanged targets keep their grid, their
     /// place in it and any probe under way; a changed one ends and begins anew.
     pub fn replace(&mut self, targets: Vec<Target>, now: Mono) -> Vec<Change> {
@@ -123,7 +153,7 @@ impl Schedule {
             self.end(slot, &mut changes);
         }
         let more = targets.len() - kept.len();
-        self.heap.reserve_exact(more);
+        self.unsure.reserve_exact(more);
         let places = more.saturating_sub(self.free.len());
         self.slots.reserve_exact(places);
         self.generations.reserve_exact(places);
@@ -161,29 +191,47 @@ impl Schedule {
         self.len() == 0
     }
 
-    /// The earliest tick that no worker holds.
+    /// The earliest tick that no worker holds and one may.
     pub fn next_at(&mut self) -> Option<Mono> {
-        while let Some(Reverse((due, slot, generation))) = self.heap.peek().copied() {
-            if self.generations[slot as usize] == generation {
-                return Some(due);
+        Some(self.next()?.0)
+    }
+
+    /// When it is, and whether its target is a quick one.
+    fn next(&mut self) -> Option<(Mono, bool)> {
+        let quick = first(&mut self.quick, &self.generations);
+        let unsure = match self.unsure_out < self.unsure_max {
+            true => first(&mut self.unsure, &self.generations),
+            false => None,
+        };
+        match (quick, unsure) {
+            (Some(quick), unsure) if unsure.is_none_or(|unsure| quick <= unsure) => {
+                Some((quick, true))
             }
-            self.heap.pop();
+            (_, unsure) => Some((unsure?, false)),
         }
-        None
+    }
+
+    /// The targets that proved quick in line, or the others.
+    fn line(&mut self, quick: bool) -> &mut Line {
+        match quick {
+            true => &mut self.quick,
+            false => &mut self.unsure,
+        }
     }
 
     /// Hands out the earliest tick, due or not yet. Ticks too late to be met are
     /// skipped on the way, counted as `why`.
     pub fn take(&mut self, now: Mono, why: SkipWhy) -> Option<Job> {
         loop {
-            let due = self.next_at()?;
-            let Reverse((_, slot, generation)) = self.heap.pop()?;
+            let (due, quick) = self.next()?;
+            let Reverse((_, slot, generation)) = self.line(quick).pop()?;
             if now > self.latest_start(slot, due) {
                 let next = self.skip_to(slot, due, now, why);
-                self.heap.push(Reverse((next, slot, generation)));
+                self.line(quick).push(Reverse((next, slot, generation)));
                 continue;
             }
-            return self.job(slot, due);
+            self.unsure_out += usize::from(!quick);
+            return self.job(slot, due, quick);
         }
     }
 
@@ -199,9 +247,11 @@ impl Schedule {
         if !self.wanted(&job) || now <= self.latest_start(job.slot, job.due) {
             return Some(job);
         }
+        self.unsure_out -= usize::from(!job.quick);
         let next = self.skip_to(job.slot, job.due, now, SkipWhy::Stall);
         self.report(job.slot);
-        self.heap.push(Reverse((next, job.slot, job.generation)));
+        let again = Reverse((next, job.slot, job.generation));
+        self.line(job.quick).push(again);
         None
     }
 
@@ -214,24 +264,26 @@ impl Schedule {
     /// Gives a job back, and whether it was answered: its target's next tick is in line
     /// again, or a probe before that, while it is not decided whether the target has changed.
     pub fn finish(&mut self, job: Job, answered: bool, now: Mono) {
-        if !self.wanted(&job) {
+        let wanted = self.wanted(&job);
+        self.unsure_out -= usize::from(!job.quick);
+        if !wanted {
             return;
         }
         let Some(slot) = &mut self.slots[job.place()] else {
             return;
         };
-        let mut next = slot.next_tick(job.due);
-        if let Some(again) = slot
-            .recheck(answered, job.due, now)
-            .filter(|again| *again < next)
-        {
-            self.heap.push(Reverse((again, job.slot, job.generation)));
-            return;
-        }
-        if now > self.latest_start(job.slot, next) {
-            next = self.skip_to(job.slot, next, now, SkipWhy::Busy);
-        }
-        self.heap.push(Reverse((next, job.slot, job.generation)));
+        let quick = now.since(job.started) < slot.target.timeout / 2;
+        let tick = slot.next_tick(job.due);
+        let again = slot.recheck(answered, job.due, now);
+        let next = match again.filter(|again| *again < tick) {
+            Some(again) => again,
+            None if now > self.latest_start(job.slot, tick) => {
+                self.skip_to(job.slot, tick, now, SkipWhy::Busy)
+            }
+            None => tick,
+        };
+        let again = Reverse((next, job.slot, job.generation));
+        self.line(quick).push(again);
     }
 
     /// Whether a target differs from the one there in nothing but its rechecks.
@@ -270,7 +322,7 @@ impl Schedule {
         self.slots[index as usize] = Some(slot);
         let first = Mono(now.0 + scale(hash, first_within));
         let generation = self.generations[index as usize];
-        self.heap.push(Reverse((first, index, generation)));
+        self.unsure.push(Reverse((first, index, generation)));
         target
     }
 
@@ -288,14 +340,16 @@ impl Schedule {
         self.free.push(index);
     }
 
-    fn job(&mut self, index: u32, due: Mono) -> Option<Job> {
+    fn job(&mut self, index: u32, due: Mono, quick: bool) -> Option<Job> {
         self.report(index);
         let slot = self.slots[index as usize].as_ref()?;
         Some(Job {
             target: Arc::clone(&slot.target),
             due,
+            started: due,
             slot: index,
             generation: self.generations[index as usize],
+            quick,
         })
     }
 
@@ -383,6 +437,17 @@ impl Slot {
         let ticks = (due.0 - self.phase.0) / interval + 1;
         Mono(self.phase.0 + ticks * interval)
     }
+}
+
+/// When the first in line is due whose slot is still of its generation.
+fn first(line: &mut Line, generations: &[u32]) -> Option<Mono> {
+    while let Some(Reverse((due, slot, generation))) = line.peek().copied() {
+        if generations[slot as usize] == generation {
+            return Some(due);
+        }
+        line.pop();
+    }
+    None
 }
 
 /// The place of a name, or of a name's address, between 0 and 1, in units of 2^-64. Fixed for

@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn workers_that_get_no_more_done_go_again() {
         let busy = played(20, |workers| workers.min(8) * 3);
-        let few = |workers: &usize| (LIMIT_MIN..=LIMIT_MIN + 1).contains(workers);
-        assert!(busy.iter().all(few), "{busy:?}");
+        assert!(busy.iter().all(|w| *w <= LIMIT_MIN * 3 / 2), "{busy:?}");
+        assert!(busy[10..].iter().all(|w| *w == LIMIT_MIN), "{busy:?}");
     }
 }

@@ -17,7 +17,7 @@ use crate::units::{HostPort, Reach, parse_size, size_text};
 /// Where the agent listens unless told otherwise.
 pub const LISTEN_DEFAULT: &str = "127.0.0.1:65432";
 /// Most probing threads unless told otherwise, and at all.
-const WORKERS_DEFAULT: usize = 1024;
+const WORKERS_DEFAULT: usize = 2048;
 const WORKERS_MAX: usize = 65_536;
 const SPOOL_LIMIT_DEFAULT: u64 = 64 * 1024 * 1024;
 
@@ -84,7 +84,7 @@ pub const PROGRAM: Program = Program {
         Opt {
             name: "--max-workers",
             value: "N",
-            default: "1024",
+            default: "2048",
             help: "most probes under way at once; each costs a thread while it lasts",
             repeat: false,
         },

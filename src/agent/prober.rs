@@ -26,6 +26,8 @@ use crate::units::Reach;
 
 /// Workers that should be asleep with a job in hand at any time.
 const SPARE: usize = 2;
+/// The part of all workers that targets may have which have not proved quick.
+const UNSURE_SHARE: (usize, usize) = (3, 4);
 /// The pool may be as large as it had to be within one to two of these.
 const SHRINK_AFTER: Duration = Duration::from_secs(10);
 /// Rest after the system refused a thread.
@@ -55,7 +57,6 @@ struct Shared {
     hurry: Condvar,
 }
 
-#[derive(Default)]
 struct Pool {
     schedule: Schedule,
     rows: Rows,
@@ -110,6 +111,23 @@ impl Peak {
 }
 
 impl Pool {
+    fn new(workers_max: usize) -> Pool {
+        Pool {
+            schedule: Schedule::new((workers_max * UNSURE_SHARE.0 / UNSURE_SHARE.1).max(1)),
+            rows: Rows::default(),
+            looking_up: false,
+            workers: 0,
+            asleep: BTreeSet::new(),
+            next_worker: 0,
+            crew: Crew::default(),
+            peak: Peak::default(),
+            late: Histogram::default(),
+            skipped: 0,
+            spawn_again_at: Mono(0),
+            spawn_failed: false,
+        }
+    }
+
     fn busy(&self) -> usize {
         self.workers - self.asleep.len()
     }
@@ -139,7 +157,7 @@ impl Prober {
             reach,
             recorder,
             workers_max,
-            pool: Mutex::default(),
+            pool: Mutex::new(Pool::new(workers_max)),
             back: AtomicUsize::new(0),
             changed: Condvar::new(),
             hurry: Condvar::new(),
@@ -238,11 +256,12 @@ impl Prober {
     fn work(&self, number: u64) {
         let mut pool = self.pool();
         while let Some(job) = self.next_job(&mut pool) {
-            let Some((job, mut awake)) = self.sleep(pool, job, number) else {
+            let Some((mut job, mut awake)) = self.sleep(pool, job, number) else {
                 pool = self.pool();
                 continue;
             };
             let started = clock::mono();
+            job.started = started;
             let flight = awake.crew.begin(started);
             drop(awake);
             let (resolver, reach) = (&self.0.resolver, &self.0.reach);
@@ -297,6 +316,7 @@ impl Prober {
         loop {
             let now = clock::mono();
             if !pool.schedule.wanted(&job) {
+                pool.schedule.finish(job, true, now);
                 return None;
             }
             let left = job.due.since(now);

@@ -21,7 +21,7 @@ fn target(name: &str, interval_ms: u64) -> Target {
 }
 
 fn schedule(targets: Vec<Target>) -> Schedule {
-    let mut schedule = Schedule::default();
+    let mut schedule = Schedule::new(1_000);
     schedule.replace(targets, Mono(0));
     schedule
 }
@@ -139,7 +139,7 @@ fn unchanged_targets_keep_their_grid_and_changed_ones_begin_anew() {
             .collect();
         for job in jobs {
             schedule
-                .heap
+                .unsure
                 .push(Reverse((job.due, job.slot, job.generation)));
         }
         dues
@@ -215,7 +215,7 @@ fn a_target_that_is_never_served_still_reports_its_skips() {
 /// Plays results of one target at 10 s with a timeout of 3 s, rechecked after 2.5 s: when
 /// each probe is due, in seconds from its first tick, for each result in turn.
 fn probed_at(results: &[bool], took_ms: u64) -> Vec<f64> {
-    let mut schedule = Schedule::default();
+    let mut schedule = Schedule::new(1_000);
     let mut target = target("a", 10_000);
     target.timeout = Duration::from_secs(3);
     target.recheck = crate::model::Recheck {
@@ -261,7 +261,7 @@ fn a_change_is_checked_again_before_the_next_tick() {
 
 #[test]
 fn other_rechecks_do_not_end_a_target() {
-    let mut schedule = Schedule::default();
+    let mut schedule = Schedule::new(1_000);
     schedule.replace(vec![target("a", 10_000)], Mono(0));
     let mut other = target("a", 10_000);
     other.recheck.times = 2;
@@ -272,7 +272,7 @@ fn other_rechecks_do_not_end_a_target() {
 
 #[test]
 fn a_missed_recheck_is_no_skipped_tick() {
-    let mut schedule = Schedule::default();
+    let mut schedule = Schedule::new(1_000);
     let mut target = target("a", 10_000);
     target.timeout = Duration::from_secs(1);
     target.recheck = crate::model::Recheck {
@@ -295,7 +295,7 @@ fn a_missed_recheck_is_no_skipped_tick() {
 #[test]
 fn rechecks_push_no_tick_away() {
     for name in "abcdefghijklmnopqrstuvwxyz".chars() {
-        let mut schedule = Schedule::default();
+        let mut schedule = Schedule::new(1_000);
         let mut target = target(&name.to_string(), 600_000);
         target.timeout = Duration::from_secs(3);
         target.recheck = crate::model::Recheck {
@@ -334,7 +334,7 @@ fn dues(schedule: &mut Schedule) -> HashMap<String, u64> {
     };
     let dues = jobs.iter().map(of).collect();
     let again = |job: Job| Reverse((job.due, job.slot, job.generation));
-    schedule.heap.extend(jobs.into_iter().map(again));
+    schedule.unsure.extend(jobs.into_iter().map(again));
     dues
 }
 
@@ -405,4 +405,29 @@ fn each_row_is_held_given_back_and_late_by_itself() {
     let next = first.due.0 + S;
     schedule.finish(first, true, Mono(next));
     assert_eq!(schedule.next_at(), Some(Mono(next)));
+}
+
+#[test]
+fn what_has_not_proved_quick_is_never_out_all_at_once() {
+    let mut schedule = Schedule::new(1);
+    let list = ["a", "b", "c"].map(|name| target(name, 1000));
+    schedule.replace(list.into(), Mono(0));
+    let first = take(&mut schedule, 0);
+    let name = first.target.name.clone();
+    assert_eq!(schedule.next_at(), None, "the others have not proved quick");
+    let due = first.due.0;
+    schedule.finish(first, true, Mono(due + MS));
+    // Held by a worker until after the next tick of the first.
+    let dark = take(&mut schedule, due);
+    assert_eq!(schedule.next_at(), Some(Mono(due + S)));
+    let quick = take(&mut schedule, due + S);
+    assert_eq!(quick.target.name, name);
+    schedule.finish(quick, true, Mono(due + S + MS));
+    let then = dark.due.0 + 900 * MS;
+    schedule.finish(dark, false, Mono(then));
+    // A quick target's turn does not come out of the others' share, and one that was not
+    // quick is one of those again.
+    let unsure = take(&mut schedule, then);
+    assert_ne!(unsure.target.name, name);
+    assert_eq!(schedule.next_at(), Some(Mono(due + 2 * S)));
 }
