@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -18,6 +18,9 @@ use crate::support::{AGENT, Dir, MANAGER, NAME, Running, arg, cpu_ms, until};
 const BACKLOG: usize = 4096;
 /// The argument that makes a bench program a sink; see [`Sink`].
 const BE_A_SINK: &str = "--be-a-sink";
+/// And the one that makes it a loop; see [`bare_loop`].
+const BE_A_LOOP: &str = "--be-a-loop";
+const LOOP_FOR: Duration = Duration::from_secs(3);
 
 /// A process of its own that listens on all addresses at some ports, takes every
 /// connection and closes it at once. So any 127.x.y.z with such a port is a target.
@@ -42,27 +45,57 @@ impl Sink {
     }
 }
 
-/// Is a sink, for ever, where the arguments say so: to be called first.
-pub fn be_a_sink_if_asked() {
-    let mut args = std::env::args().skip_while(|arg| arg != BE_A_SINK).skip(1);
-    let Some(count) = args.next().and_then(|count| count.parse().ok()) else {
-        return;
-    };
-    let threads: Vec<_> = (0..count)
-        .map(|_| {
-            let listener = TcpListener::bind("0.0.0.0:0").expect("listen");
-            println!("listening on {}", listener.local_addr().expect("bound"));
-            std::thread::spawn(move || {
-                loop {
-                    drop(listener.accept());
-                }
-            })
+/// How many connections a second one thread makes that does nothing but connect and
+/// close, on one core only or on any.
+pub fn bare_loop(dir: &Dir, sink: &Sink, core: Option<usize>) -> f64 {
+    let own = std::env::current_exe().expect("this program's path");
+    let ports: Vec<String> = sink.ports.iter().map(u16::to_string).collect();
+    let args = [BE_A_LOOP, &ports.join(",")];
+    let mut process = Running::start_on(core, arg(&own), &args, &dir.join("loop"));
+    process.wait().trim().parse().expect("a rate")
+}
+
+/// Is a sink for ever, or a loop for a while, where the arguments say so: to be called first.
+pub fn be_what_is_asked() {
+    let mut args = std::env::args().skip(1);
+    match (args.next().as_deref(), args.next()) {
+        (Some(BE_A_SINK), Some(count)) => sink(count.parse().expect("a number")),
+        (Some(BE_A_LOOP), Some(ports)) => {
+            let ports = ports.split(',').map(|port| port.parse().expect("a port"));
+            println!("{}", connect_for_a_while(&ports.collect::<Vec<u16>>()));
+        }
+        _ => return,
+    }
+    std::process::exit(0);
+}
+
+fn sink(ports: usize) {
+    let serve = |_| {
+        let listener = TcpListener::bind("0.0.0.0:0").expect("listen");
+        println!("listening on {}", listener.local_addr().expect("bound"));
+        std::thread::spawn(move || {
+            loop {
+                drop(listener.accept());
+            }
         })
-        .collect();
+    };
+    let threads: Vec<_> = (0..ports).map(serve).collect();
     for thread in threads {
         let _ = thread.join();
     }
-    std::process::exit(0);
+}
+
+fn connect_for_a_while(ports: &[u16]) -> f64 {
+    let began = clock::mono();
+    let mut made = 0;
+    while clock::mono().since(began) < LOOP_FOR {
+        for _ in 0..100 {
+            let addr = SocketAddr::from((target_ip(made), ports[made % ports.len()]));
+            drop(TcpStream::connect_timeout(&addr, Duration::from_secs(3)).expect("connect"));
+            made += 1;
+        }
+    }
+    made as f64 / clock::mono().since(began).as_secs_f64()
 }
 
 /// A port whose queue of connections is full: whoever connects hears nothing.
@@ -103,6 +136,13 @@ impl Hole {
     }
 }
 
+/// Each target has a loopback address of its own.
+fn target_ip(n: usize) -> Ipv4Addr {
+    let octet = |n: usize| n as u8;
+    let (a, b, c) = (1 + n / 62_500 % 250, n / 250 % 250, 1 + n % 250);
+    Ipv4Addr::new(127, octet(a), octet(b), octet(c))
+}
+
 /// A fleet of one agent with so many targets, each an address of its own at the port that
 /// `port` gives for it.
 pub fn fleet(
@@ -116,11 +156,10 @@ pub fn fleet(
     );
     for n in 0..targets {
         let comma = if n > 0 { "," } else { "" };
-        let (a, b, c) = (1 + n / 62_500, n / 250 % 250, 1 + n % 250);
+        let (ip, port) = (target_ip(n), port(n));
         let _ = write!(
             text,
-            "{comma}\n{{\"name\":\"target-{n}\",\"address\":\"127.{a}.{b}.{c}:{}\"}}",
-            port(n)
+            "{comma}\n{{\"name\":\"target-{n}\",\"address\":\"{ip}:{port}\"}}"
         );
     }
     text.push_str("]}\n");

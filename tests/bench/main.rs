@@ -7,7 +7,7 @@ mod load;
 mod support;
 mod table;
 
-use load::be_a_sink_if_asked;
+use load::be_what_is_asked;
 use support::Dir;
 use table::Table;
 
@@ -47,7 +47,7 @@ const PARTS: &[Part] = &[
 ];
 
 fn main() {
-    be_a_sink_if_asked();
+    be_what_is_asked();
     if !support::asked() {
         return;
     }

@@ -112,6 +112,13 @@ impl Running {
         })
     }
 
+    /// Waits until it ends; what it said.
+    pub fn wait(&mut self) -> String {
+        let ended = self.child.wait().expect("wait for a program");
+        assert!(ended.success(), "a program failed: {}", self.log());
+        fs::read_to_string(&self.out).unwrap_or_default()
+    }
+
     /// CPU time it has used, where the system tells.
     pub fn cpu_ms(&self) -> Option<u64> {
         cpu_ms(self.pid())
