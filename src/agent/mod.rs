@@ -165,6 +165,7 @@ fn start(dir: &Path, options: Options, resolver: Resolver) -> Result<Arc<Agent>>
     let spool_options = spool::Options {
         limit: options.spool_limit,
         sync: options.sync,
+        flush: options.flush,
         create: create_file(),
     };
     let spool = Spool::open(&spool::dir_in(dir), id, spool_options, Arc::clone(&bell))?;

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::keys::Keys;
 use super::{outward, spool};
@@ -12,13 +13,15 @@ use crate::journal::SyncMode;
 use crate::log;
 use crate::model::Name;
 use crate::net::listen;
-use crate::units::{HostPort, Reach, parse_size, size_text};
+use crate::units::{HostPort, Reach, duration_text, parse_duration, parse_size, size_text};
 
 /// Where the agent listens unless told otherwise.
 pub const LISTEN_DEFAULT: &str = "127.0.0.1:65432";
 /// Most probing threads unless told otherwise, and at all.
 const WORKERS_DEFAULT: usize = 2048;
 const WORKERS_MAX: usize = 65_536;
+/// Longest time for which records wait to be written together.
+const FLUSH_MAX: Duration = Duration::from_secs(10);
 const SPOOL_LIMIT_DEFAULT: u64 = 64 * 1024 * 1024;
 
 pub const PROGRAM: Program = Program {
@@ -82,6 +85,13 @@ pub const PROGRAM: Program = Program {
             repeat: false,
         },
         Opt {
+            name: "--flush",
+            value: "D",
+            default: "50ms",
+            help: "results are written and sent within this time, together: 0 for each by itself at once, at most 10s",
+            repeat: false,
+        },
+        Opt {
             name: "--max-workers",
             value: "N",
             default: "2048",
@@ -137,6 +147,7 @@ pub struct Options {
     pub name: Name,
     pub spool_limit: u64,
     pub sync: SyncMode,
+    pub flush: Duration,
     pub workers_max: usize,
     /// What managers may have probed.
     pub reach: Reach,
@@ -166,6 +177,9 @@ impl Options {
             sync: args
                 .parsed("--sync", sync_mode)?
                 .unwrap_or(SyncMode::Interval),
+            flush: args
+                .parsed("--flush", flush)?
+                .unwrap_or(spool::FLUSH_DEFAULT),
             workers_max: args
                 .parsed("--max-workers", |text| cli::count(text, WORKERS_MAX))?
                 .unwrap_or(WORKERS_DEFAULT),
@@ -233,6 +247,16 @@ fn spool_limit(text: &str) -> std::result::Result<u64, String> {
             Err(format!("expected at least {}", size_text(spool::LIMIT_MIN)))
         }
         limit => Ok(limit),
+    }
+}
+
+fn flush(text: &str) -> std::result::Result<Duration, String> {
+    match text {
+        "0" => Ok(Duration::ZERO),
+        _ => match parse_duration(text)? {
+            d if d > FLUSH_MAX => Err(format!("expected at most {}", duration_text(FLUSH_MAX))),
+            d => Ok(d),
+        },
     }
 }
 

@@ -457,6 +457,7 @@ mod tests {
         let options = spool::Options {
             limit: spool::LIMIT_MIN,
             sync: SyncMode::Never,
+            flush: Duration::ZERO,
             create: create_file(),
         };
         let spool = Spool::open(dir.path(), Id(1), options, Arc::clone(&bell)).unwrap();

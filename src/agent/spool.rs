@@ -21,8 +21,8 @@ use crate::model::{Epoch, Id, Mono, Wall};
 use crate::proto::{EPOCHS_MAX, EpochRange};
 use crate::record::{self, Body, GapWhy, Span};
 
-/// Records are written within this time of their making.
-pub const FLUSH_WITHIN: Duration = Duration::from_millis(50);
+/// Records are written within this time of their making, unless the user says otherwise.
+pub const FLUSH_DEFAULT: Duration = Duration::from_millis(50);
 /// Records are made durable within this time, where the mode says so.
 pub const SYNC_EVERY: Duration = Duration::from_secs(1);
 /// Rest between two attempts on a disk that refuses.
@@ -43,6 +43,8 @@ const STACK_BYTES: usize = 128 * 1024;
 pub struct Options {
     pub limit: u64,
     pub sync: SyncMode,
+    /// Records are written within this time of their making.
+    pub flush: Duration,
     pub create: Create,
 }
 
@@ -127,6 +129,7 @@ impl Spool {
         let writer = Writer {
             shared: Arc::clone(&shared),
             appender,
+            flush: options.flush,
             totals: Totals::default(),
             sync_at: None,
         };
@@ -294,6 +297,7 @@ fn drop_surplus_epochs(index: &mut Index) -> Result<Vec<Body>> {
 struct Writer {
     shared: Arc<Shared>,
     appender: Appender,
+    flush: Duration,
     totals: Totals,
     /// When what was written is to be made durable.
     sync_at: Option<Mono>,
@@ -323,7 +327,7 @@ impl Writer {
             let ready_at = match (in_trouble, queue.batch.count == 0) {
                 (true, _) => Some(retry_at),
                 (false, false) if queue.batch.is_full() => Some(queue.since),
-                (false, false) => Some(queue.since.after(FLUSH_WITHIN)),
+                (false, false) => Some(queue.since.after(self.flush)),
                 (false, true) => self.sync_at,
             };
             let left = ready_at.map(|at| at.since(clock::mono()));
@@ -493,6 +497,7 @@ mod tests {
             let options = Options {
                 limit,
                 sync,
+                flush: FLUSH_DEFAULT,
                 create,
             };
             let spool = Spool::open(dir, Id(1), options, Arc::clone(&bell)).unwrap();

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use crate::support::Dir;
+use crate::table::Table;
 use tcpmon::clock;
 use tcpmon::manager::board::{Board, Facts, Look};
 use tcpmon::model::{Epoch, Failure, Name, Sample, Target, Terms, Wall, Watched, Why};
@@ -75,7 +77,8 @@ fn median(mut what: impl FnMut()) -> u64 {
     took[ROUNDS / 2]
 }
 
-fn main() {
+/// A fleet that is well, and one that is not.
+pub fn board(_: &Dir, table: &mut Table) {
     let targets: Vec<Watched> = (0..TARGETS).map(target).collect();
     let mut board = Board::new();
     let fleet = AGENTS.map(|agent| (name(agent), targets.clone()));
@@ -103,9 +106,17 @@ fn main() {
         let unwell = median(|| {
             Look::new(&board, now).unwell();
         });
-        println!(
-            "{} rows, {what}: settle {settle} us, a page of the view {page} us, what is unwell {unwell} us",
-            board.row_count()
-        );
+        let rows = board.row_count();
+        for (figure, us) in [
+            ("verdicts", settle),
+            ("a page of the view", page),
+            ("what is unwell", unwell),
+        ] {
+            table.told(
+                &format!("{rows} rows, {what}: {figure}"),
+                "ms",
+                us as f64 / 1e3,
+            );
+        }
     }
 }

@@ -7,15 +7,16 @@
 //! the agent's next run: before that it makes the run at hand durable. It is acknowledged
 //! when the agent has let go of the last segment of it.
 
-mod support;
-
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use support::{AGENT, Dir, MANAGER, NAME, Running, arg, keys, name, percentile, until};
+use crate::support::{
+    self, AGENT, Dir, MANAGER, NAME, Running, arg, keys, name, percentile, until,
+};
+use crate::table::Table;
 use tcpmon::channel::{self, Channel};
 use tcpmon::clock;
 use tcpmon::config::agent_config_json;
@@ -75,12 +76,9 @@ struct Backlog {
     bytes: u64,
 }
 
-fn main() {
-    if !support::asked() {
-        return;
-    }
-    let dir = Dir::new("link");
-    let key = keys(&dir);
+/// The channel alone, then a whole backlog, plain and sealed.
+pub fn link(dir: &Dir, table: &mut Table) {
+    let key = keys(dir);
     let mut ways = [("plain", None), ("sealed", Some(&key))].map(|(what, key)| Way {
         what,
         key,
@@ -92,12 +90,12 @@ fn main() {
         let way = &mut ways[round % 2];
         way.channel_us.push(channel_alone(way.key, &batches));
     }
-    let backlog = make_backlog(&dir);
+    let backlog = make_backlog(dir);
     for round in 0..FETCHES * ways.len() {
         let way = &mut ways[round % 2];
-        way.fetches.push(fetch(&dir, &backlog, way.key.is_some()));
+        way.fetches.push(fetch(dir, &backlog, way.key.is_some()));
     }
-    report(&ways, records, &backlog);
+    report(table, &ways, records, &backlog);
 }
 
 /// Batches of record lines such as agents write, and how many records [`CHANNEL_BYTES`]
@@ -391,59 +389,43 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn report(ways: &[Way<'_>; 2], channel_records: f64, backlog: &Backlog) {
+fn report(table: &mut Table, ways: &[Way<'_>; 2], channel_records: f64, backlog: &Backlog) {
     let (records, bytes) = (backlog.records as f64, backlog.bytes as f64);
-    println!(
-        "medians of {ROUNDS} rounds and {FETCHES} fetches, CPU their mean; the backlog: {records} records, {:.1} MB",
-        bytes / 1e6
-    );
-    println!(
-        "{:48}{:>10}{:>10}{:>8}",
-        "", ways[0].what, ways[1].what, "ratio"
-    );
-    let us = |values: &[u64]| percentile(values, 500) as f64;
-    let alone = |w: &Way<'_>| us(&w.channel_us);
-    let of_fetches = |pick: fn(&Fetch) -> u64| {
-        move |w: &Way<'_>| us(&w.fetches.iter().map(pick).collect::<Vec<_>>())
-    };
-    let stored = of_fetches(|f| f.stored_us);
-    let let_go = of_fetches(|f| f.let_go_us.unwrap_or(0));
-    let cpu_us = |pick: fn(&Fetch) -> Option<u64>| {
-        move |w: &Way<'_>| w.fetches.iter().filter_map(pick).sum::<u64>() as f64 * 1e3
-    };
-    let agent = cpu_us(|f| f.agent_ms);
-    let manager = cpu_us(|f| f.manager_ms);
     let fetched = records * FETCHES as f64;
-    let row = |what: &str, digits: usize, figure: &dyn Fn(&Way<'_>) -> f64| {
-        let [plain, sealed] = [figure(&ways[0]), figure(&ways[1])];
-        let ratio = sealed / plain;
-        println!("{what:48}{plain:>10.digits$}{sealed:>10.digits$}{ratio:>8.2}");
-    };
-    row("channel alone, MB/s of records", 1, &|w| {
-        CHANNEL_BYTES as f64 / alone(w)
-    });
-    row("channel alone, thousand records/s", 0, &|w| {
-        channel_records * 1e3 / alone(w)
-    });
-    row("backlog stored, s from the manager's start", 2, &|w| {
-        stored(w) / 1e6
-    });
-    row("backlog stored, MB/s of records", 1, &|w| bytes / stored(w));
-    row("backlog stored, thousand records/s", 0, &|w| {
-        records * 1e3 / stored(w)
-    });
-    let mut fetches = ways.iter().flat_map(|w| &w.fetches);
-    if fetches.all(|f| f.let_go_us.is_some()) {
-        row("backlog acknowledged and let go of, s", 2, &|w| {
-            let_go(w) / 1e6
-        });
-    } else {
-        println!("the agent did not let go of the backlog within {LET_GO_WITHIN:?} each time");
-    }
-    if ways[0].fetches[0].agent_ms.is_some() {
-        row("agent's CPU, us a record", 2, &|w| agent(w) / fetched);
-        row("manager's CPU, us a record", 2, &|w| manager(w) / fetched);
-    } else {
-        println!("CPU time is not told by this system");
+    for (way, goal) in ways.iter().zip([200_000.0, 150_000.0]) {
+        let what = |figure: &str| format!("link, {}: {figure}", way.what);
+        let alone_s = percentile(&way.channel_us, 500) as f64 / 1e6;
+        table.told(
+            &what("the channel alone, records"),
+            "/s",
+            channel_records / alone_s,
+        );
+        let of_fetches = |pick: fn(&Fetch) -> u64| {
+            percentile(&way.fetches.iter().map(pick).collect::<Vec<_>>(), 500) as f64 / 1e6
+        };
+        let stored_s = of_fetches(|f| f.stored_us);
+        table.at_least(
+            &what("backlog stored, records"),
+            "/s",
+            goal,
+            records / stored_s,
+        );
+        table.told(&what("backlog stored"), "MB/s", bytes / stored_s / 1e6);
+        let cpu_us = |pick: fn(&Fetch) -> Option<u64>| {
+            way.fetches.iter().filter_map(pick).sum::<u64>() as f64 * 1e3 / fetched
+        };
+        table.told(&what("agent's CPU, a record"), "µs", cpu_us(|f| f.agent_ms));
+        table.told(
+            &what("manager's CPU, a record"),
+            "µs",
+            cpu_us(|f| f.manager_ms),
+        );
+        match way.fetches.iter().all(|f| f.let_go_us.is_some()) {
+            true => {
+                let let_go = of_fetches(|f| f.let_go_us.unwrap_or(0));
+                table.told(&what("backlog acknowledged and let go of"), "s", let_go);
+            }
+            false => table.left_out(&what("backlog let go of"), "not within three seconds"),
+        }
     }
 }

@@ -237,7 +237,6 @@ pub struct AgentLook {
     pub workers: u64,
     pub probes: u64,
     pub skipped: u64,
-    pub late_max_us: u64,
     pub late: BTreeMap<u64, u64>,
 }
 
@@ -268,7 +267,6 @@ pub fn look(agent: &Running, data: &Path) -> AgentLook {
         workers: figure(&said, "workers"),
         probes: figure(&said, "probes"),
         skipped: figure(&said, "skipped"),
-        late_max_us: said.get("late_us").map_or(0, |late| figure(late, "max")),
         late: late.collect(),
     }
 }
@@ -278,7 +276,6 @@ pub struct Stretch {
     pub seconds: f64,
     pub probes: f64,
     pub cpu_ms: f64,
-    pub skipped: u64,
     late: Vec<(u64, u64)>,
 }
 
@@ -289,7 +286,6 @@ impl Stretch {
             seconds: after.at.since(before.at).as_secs_f64(),
             probes: (after.probes - before.probes) as f64,
             cpu_ms: (after.cpu_ms - before.cpu_ms) as f64,
-            skipped: after.skipped - before.skipped,
             late: after
                 .late
                 .iter()

@@ -3,7 +3,13 @@
 //! `cargo bench --bench figures -- paced flat`.
 
 mod agent;
+mod board;
+mod fake;
+mod hostile;
+mod lateness;
+mod link;
 mod load;
+mod manager;
 mod support;
 mod table;
 
@@ -18,32 +24,36 @@ struct Part {
     long: bool,
 }
 
+const fn part(name: &'static str, measure: fn(&Dir, &mut Table)) -> Part {
+    let long = false;
+    Part {
+        name,
+        measure,
+        long,
+    }
+}
+
+const fn long(name: &'static str, measure: fn(&Dir, &mut Table)) -> Part {
+    let long = true;
+    Part {
+        name,
+        measure,
+        long,
+    }
+}
+
 const PARTS: &[Part] = &[
-    Part {
-        name: "paced",
-        measure: agent::paced,
-        long: false,
-    },
-    Part {
-        name: "dark",
-        measure: agent::dark,
-        long: false,
-    },
-    Part {
-        name: "flat",
-        measure: agent::flat,
-        long: false,
-    },
-    Part {
-        name: "growth",
-        measure: agent::growth,
-        long: false,
-    },
-    Part {
-        name: "rest",
-        measure: agent::rest,
-        long: true,
-    },
+    part("paced", agent::paced),
+    part("dark", agent::dark),
+    part("flat", agent::flat),
+    part("growth", agent::growth),
+    part("link", link::link),
+    part("latency", manager::latency),
+    part("many", manager::many),
+    part("board", board::board),
+    long("history", manager::history),
+    long("hostile", hostile::hostile),
+    long("rest", agent::rest),
 ];
 
 fn main() {

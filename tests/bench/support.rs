@@ -112,6 +112,10 @@ impl Running {
         })
     }
 
+    pub fn has_ended(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)))
+    }
+
     /// Waits until it ends; what it said.
     pub fn wait(&mut self) -> String {
         let ended = self.child.wait().expect("wait for a program");
