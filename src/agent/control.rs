@@ -75,7 +75,7 @@ fn status(agent: &Agent) -> String {
             .array("late_counts", |a| {
                 for (us, count) in load.late.counts() {
                     a.array(|pair| {
-                        pair.u64(us).u64(u64::from(count));
+                        pair.u64(us).u64(count);
                     });
                 }
             })

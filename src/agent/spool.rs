@@ -15,7 +15,7 @@ use crate::bell::Bell;
 use crate::clock;
 use crate::error::{Context, Result};
 use crate::files;
-use crate::journal::{Appender, Base, Create, Depth, Index, SyncMode, Totals};
+use crate::journal::{Appender, Base, Create, Depth, Index, SyncMode, Totals, Unsynced};
 use crate::log;
 use crate::model::{Epoch, Id, Mono, Wall};
 use crate::proto::{EPOCHS_MAX, EpochRange};
@@ -116,7 +116,14 @@ impl Spool {
         };
         let segment_bytes =
             (options.limit / SEGMENTS_PER_LIMIT).clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
-        let appender = Appender::new(dir, base, segment_bytes, options.sync, options.create);
+        let appender = Appender::new(
+            dir,
+            base,
+            segment_bytes,
+            options.sync,
+            Unsynced::Kept,
+            options.create,
+        );
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             filled: Condvar::new(),

@@ -2,20 +2,21 @@
 //!
 //! Lines are kept in memory until they are durable. The first failed write or
 //! sync closes the segment for good; the next attempt opens a new one that starts
-//! after the last durable number and holds all that waited.
+//! after the last durable number and holds all that waited. Who can have the lines again
+//! from elsewhere need not keep them; then nothing can be written after a failure.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::journal::index::Segment;
 use crate::journal::segment::{Base, Totals};
 
-/// Waiting lines beyond this are made durable at once, whatever the mode.
+/// Lines beyond this that were written are made durable at once, whatever the mode.
 pub const UNSYNCED_BYTES_MAX: usize = 1024 * 1024;
 /// Memory kept for waiting lines once they are durable.
-const WAITING_BYTES_KEPT: usize = 64 * 1024;
+const WAITING_BYTES_KEPT: usize = 16 * 1024;
 
 /// A file that segments are written to: the seam where tests let writes and syncs fail.
 pub trait SegmentFile: Write + Send {
@@ -52,6 +53,15 @@ pub enum SyncMode {
     Never,
 }
 
+/// What becomes of lines that are written and not durable yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unsynced {
+    /// They are kept, and written again after a failure.
+    Kept,
+    /// They can be had again from where they came.
+    LetGo,
+}
+
 struct Open {
     file: Box<dyn SegmentFile>,
     path: PathBuf,
@@ -65,6 +75,7 @@ pub struct Appender {
     dir: PathBuf,
     create: Create,
     mode: SyncMode,
+    unsynced: Unsynced,
     segment_bytes_max: u64,
     /// Agent, epoch and order, with the last durable number and the totals up to it.
     durable: Base,
@@ -74,6 +85,8 @@ pub struct Appender {
     waiting: String,
     /// How much of `waiting` the open segment holds.
     written: usize,
+    /// Bytes written since what was written was durable.
+    unsynced_bytes: usize,
     open: Option<Open>,
 }
 
@@ -84,18 +97,21 @@ impl Appender {
         base: Base,
         segment_bytes_max: u64,
         mode: SyncMode,
+        unsynced: Unsynced,
         create: Create,
     ) -> Appender {
         Appender {
             dir: dir.to_path_buf(),
             create,
             mode,
+            unsynced,
             segment_bytes_max,
             durable: base,
             last: base.last,
             totals: base.totals,
             waiting: String::new(),
             written: 0,
+            unsynced_bytes: 0,
             open: None,
         }
     }
@@ -112,11 +128,11 @@ impl Appender {
 
     /// Whether anything waits to be written or made durable.
     pub fn is_dirty(&self) -> bool {
-        !self.waiting.is_empty()
+        self.last != self.durable.last
     }
 
     /// Takes whole lines that end with number `last`, `totals` being the epoch's
-    /// up to it. They are kept until durable, whatever [`Appender::write`] says.
+    /// up to it. They are kept until they are written, or longer: see [`Unsynced`].
     pub fn take(&mut self, lines: &str, last: u64, totals: Totals) {
         self.waiting.push_str(lines);
         self.last = last;
@@ -136,7 +152,9 @@ impl Appender {
         match self.mode {
             SyncMode::Never => self.settle(),
             SyncMode::Always => self.sync()?,
-            SyncMode::Interval if full || self.waiting.len() > UNSYNCED_BYTES_MAX => self.sync()?,
+            SyncMode::Interval if full || self.unsynced_bytes > UNSYNCED_BYTES_MAX => {
+                self.sync()?;
+            }
             SyncMode::Interval => {}
         }
         if full {
@@ -170,10 +188,15 @@ impl Appender {
         if self.written == self.waiting.len() {
             self.durable.last = self.last;
             self.durable.totals = self.totals;
-            self.waiting.clear();
-            self.waiting.shrink_to(WAITING_BYTES_KEPT);
-            self.written = 0;
+            self.unsynced_bytes = 0;
+            self.let_go();
         }
+    }
+
+    fn let_go(&mut self) {
+        self.waiting.clear();
+        self.waiting.shrink_to(WAITING_BYTES_KEPT);
+        self.written = 0;
     }
 
     fn try_write(&mut self) -> Result<Written> {
@@ -187,16 +210,26 @@ impl Appender {
             .write_all(part)
             .context(|| format!("write {}", open.path.display()))?;
         open.bytes += part.len() as u64;
-        self.written = self.waiting.len();
+        let bytes = open.bytes;
+        self.unsynced_bytes += part.len();
+        match self.unsynced {
+            Unsynced::Kept => self.written = self.waiting.len(),
+            Unsynced::LetGo => self.let_go(),
+        }
         Ok(Written {
             fresh,
             last: self.last,
-            bytes: open.bytes,
+            bytes,
         })
     }
 
     fn begin(&mut self) -> Result<Segment> {
         let path = self.dir.join(self.durable.file_name());
+        if self.unsynced == Unsynced::LetGo && self.unsynced_bytes > 0 {
+            let path = path.display();
+            let text = format!("create {path}: what was to be in it is gone after a failure");
+            return Err(Error::new(text));
+        }
         let line = self.durable.line();
         let mut file = (self.create)(&path).context(|| format!("create {}", path.display()))?;
         file.write_all(line.as_bytes())

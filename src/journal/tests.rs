@@ -76,6 +76,7 @@ fn appender(dir: &Path, segment_bytes: u64) -> Appender {
         base(EPOCH, 1),
         segment_bytes,
         SyncMode::Interval,
+        Unsynced::Kept,
         create_file(),
     )
 }
@@ -285,6 +286,48 @@ impl SegmentFile for Failing {
     }
 }
 
+fn failing(allowance: Arc<AtomicI64>) -> Create {
+    Box::new(move |path| {
+        Ok(Box::new(Failing {
+            file: fs::File::create(path)?,
+            allowance: Arc::clone(&allowance),
+        }))
+    })
+}
+
+#[test]
+fn lines_that_were_let_go_of_leave_no_hole_after_a_failure() {
+    for failing_at in 0..40 {
+        let dir = tempfile::tempdir().unwrap();
+        let index = empty_index(dir.path());
+        let allowance = Arc::new(AtomicI64::new(failing_at));
+        let create = failing(Arc::clone(&allowance));
+        let (mode, unsynced) = (SyncMode::Interval, Unsynced::LetGo);
+        let mut appender = Appender::new(dir.path(), base(EPOCH, 1), 400, mode, unsynced, create);
+        let mut lost = false;
+        for seq in 1..=12 {
+            let before = appender.is_dirty();
+            appender.take(&line(seq), seq, stored(seq));
+            let done = write(&mut appender, &index).and_then(|()| match seq % 3 {
+                0 => appender.sync(),
+                _ => Ok(()),
+            });
+            // Whoever goes on all the same is refused, unless there was nothing to lose.
+            assert!(!lost || done.is_err(), "failing at {failing_at}, {seq}");
+            lost |= done.is_err() && before;
+            if done.is_err() {
+                allowance.store(1 << 40, Ordering::SeqCst);
+            }
+        }
+        let durable = appender.durable().last;
+        assert_eq!(follow(&index, 1, durable), whole(1, durable));
+        let (index, _) = Index::open(dir.path(), Depth::Everything).unwrap();
+        let last = index.epoch(EPOCH).map_or(0, |e| e.last());
+        assert!(last >= durable);
+        assert_eq!(follow(&Mutex::new(index), 1, last), whole(1, last));
+    }
+}
+
 #[test]
 fn whatever_write_or_sync_fails_every_record_is_kept_once() {
     for mode in [SyncMode::Always, SyncMode::Interval, SyncMode::Never] {
@@ -293,13 +336,15 @@ fn whatever_write_or_sync_fails_every_record_is_kept_once() {
             let index = empty_index(dir.path());
             let allowance = Arc::new(AtomicI64::new(failing_at));
             let shared = Arc::clone(&allowance);
-            let create: Create = Box::new(move |path| {
-                Ok(Box::new(Failing {
-                    file: fs::File::create(path)?,
-                    allowance: Arc::clone(&shared),
-                }))
-            });
-            let mut appender = Appender::new(dir.path(), base(EPOCH, 1), 400, mode, create);
+            let create = failing(shared);
+            let mut appender = Appender::new(
+                dir.path(),
+                base(EPOCH, 1),
+                400,
+                mode,
+                Unsynced::Kept,
+                create,
+            );
             let mut failures = 0;
             for seq in 1..=12 {
                 appender.take(&line(seq), seq, stored(seq));

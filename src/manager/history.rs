@@ -9,7 +9,9 @@ use std::time::Duration;
 use super::state;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::journal::{Appender, Base, Depth, Index, Segment, SyncMode, Totals, create_file};
+use crate::journal::{
+    Appender, Base, Depth, Index, Segment, SyncMode, Totals, Unsynced, create_file,
+};
 use crate::log;
 use crate::model::{Epoch, Id, NAME_LEN_MAX, Name, Wall};
 use crate::proto::EpochRange;
@@ -162,7 +164,14 @@ impl History {
         };
         let dir = self.index.dir();
         Ok(self.writer.get_or_insert_with(|| Writer {
-            appender: Appender::new(dir, base, SEGMENT_BYTES, SyncMode::Interval, create_file()),
+            appender: Appender::new(
+                dir,
+                base,
+                SEGMENT_BYTES,
+                SyncMode::Interval,
+                Unsynced::LetGo,
+                create_file(),
+            ),
             epoch,
             received: false,
             lines: String::new(),

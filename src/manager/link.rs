@@ -36,7 +36,7 @@ use crate::units::HostPort;
 /// What was stored is made durable, and acknowledged, within this time.
 const SYNC_EVERY: Duration = Duration::from_millis(500);
 /// Lines taken between two writes to the history.
-const BATCH_LINES: usize = 1024;
+const BATCH_LINES: usize = 256;
 /// Most new ids of one agent within so long: each has a history of its own.
 const NEW_IDS_MAX: usize = 8;
 const NEW_IDS_WITHIN: Duration = Duration::from_secs(3600);
