@@ -199,6 +199,7 @@ pub fn history(dir: &Dir, table: &mut Table) {
         (sizes > 0 && sizes == history_bytes(&data)).then_some(())
     });
     drop((agent, manager));
+    age(&data);
     let config = dir.join("fleet.json");
     let what = |figure: &str| format!("ten million records: {figure}");
     table.told(
@@ -250,6 +251,28 @@ pub fn history(dir: &Dir, table: &mut Table) {
     manager.listening(1);
     let seconds = clock::mono().since(began).as_secs_f64();
     table.at_most(&what("start until the view is filled"), "s", 1.0, seconds);
+}
+
+/// Gives each segment the time of its last record, as if it had been written then.
+fn age(data: &Path) {
+    let agents = fs::read_dir(data.join("history"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    for agent in agents.map(|agent| agent.path()) {
+        for segment in list_segments(&agent).expect("a history") {
+            let path = agent.join(&segment.name);
+            let text = fs::read(&path).expect("a segment");
+            let last = text.rsplit(|b| *b == b'\n').nth(1).expect("a line");
+            let Ok(record) = Record::parse(last) else {
+                continue;
+            };
+            let at = std::time::UNIX_EPOCH + Duration::from_millis(record.at.0);
+            let file = fs::File::options().write(true).open(&path);
+            file.and_then(|file| file.set_modified(at))
+                .expect("set a file's time");
+        }
+    }
 }
 
 fn history_bytes(data: &Path) -> u64 {
