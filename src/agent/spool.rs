@@ -491,6 +491,10 @@ mod tests {
 
     impl Rig {
         fn new(dir: &Path, limit: u64) -> Rig {
+            Rig::flushing(dir, limit, FLUSH_DEFAULT)
+        }
+
+        fn flushing(dir: &Path, limit: u64, flush: Duration) -> Rig {
             let full = Arc::new(AtomicBool::new(false));
             let bell = Arc::new(Bell::default());
             let shared = Arc::clone(&full);
@@ -504,7 +508,7 @@ mod tests {
             let options = Options {
                 limit,
                 sync,
-                flush: FLUSH_DEFAULT,
+                flush,
                 create,
             };
             let spool = Spool::open(dir, Id(1), options, Arc::clone(&bell)).unwrap();
@@ -584,6 +588,23 @@ mod tests {
             }
         );
         assert_eq!(records.iter().map(|r| r.span().count()).sum::<u64>(), total);
+    }
+
+    #[test]
+    fn what_waits_is_written_early_when_it_is_much() {
+        let dir = tempfile::tempdir().unwrap();
+        let rig = Rig::flushing(dir.path(), 64 << 20, Duration::from_secs(3600));
+        let mut line = String::new();
+        let span = Span { first: 1, seq: 1 };
+        let body = Body::Ended {
+            target: "web".parse().unwrap(),
+            each: None,
+        };
+        record::write_line(&mut line, span, Wall(1), &body);
+        // Lines get no shorter.
+        let enough = BATCH_BYTES / line.len() + 1;
+        rig.push(enough as u64);
+        rig.until(|_| rig.written() > 0);
     }
 
     #[test]

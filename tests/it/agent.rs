@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::Path;
 use std::process::Command;
 
+use tcpmon::json;
 use tcpmon::proto::Message;
 use tcpmon::record::{Body, Record};
 
@@ -227,6 +228,43 @@ fn records_wait_for_the_slowest_known_manager_until_it_is_forgotten() {
         .args(["--forget", "m1", "--data"])
         .arg(dir.path()));
     done.code(1).stderr_has("no such manager; known: m2");
+}
+
+#[test]
+fn it_says_how_it_gets_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let ask = |data: &Path| {
+        run(program("tcpmon-agent")
+            .args(["--status", "--data"])
+            .arg(data))
+    };
+    ask(dir.path()).code(1).stderr_has("no agent answers on");
+    let mut server = Running::start(program("tcpmon-server").args(["--listen", "127.0.0.1:0"]));
+    let target = server.listening();
+    let (_agent, addr) = start(dir.path());
+    let mut manager = Peer::greet(addr, 1, 1);
+    let answer = manager.configure(1, 1, false, &targets(target, &["web", "db"], 100));
+    assert!(verdict(&answer).is_ok());
+    let result = |line: &str| matches!(parse(line).body, Body::Result(_));
+    while !result(&manager.record()) {}
+    let said = ask(dir.path());
+    said.code(0);
+    let said = json::parse(said.stdout.as_bytes()).unwrap();
+    let number = |key: &str| said.get(key).and_then(|v| v.u64()).unwrap();
+    assert_eq!(said.get("name").and_then(|v| v.str()), Some("attic"));
+    assert_eq!(
+        (number("rows"), number("skipped"), number("dropped")),
+        (2, 0, 0)
+    );
+    assert!(number("workers") >= number("busy") && number("workers") > 0);
+    assert!(number("spool_bytes") > 0);
+    let counts = said.get("late_counts").and_then(|v| v.array()).unwrap();
+    let counts = counts
+        .iter()
+        .map(|pair| pair.array().unwrap()[1].u64().unwrap());
+    assert_eq!(counts.sum::<u64>(), number("probes"));
+    let late = |key: &str| said.get("late_us").and_then(|late| late.get(key)?.u64());
+    assert!(late("p50").unwrap() <= late("max").unwrap());
 }
 
 fn quick_epoch(data: &Path) -> tcpmon::model::Epoch {
