@@ -10,7 +10,7 @@ mod url;
 
 use std::time::Duration;
 
-pub use address::{Family, HOST_LEN_MAX, HostPort};
+pub use address::{Family, HOST_LEN_MAX, Host, HostPort};
 pub use cidr::{Cidr, RULES_MAX, Reach};
 pub use url::{HttpUrl, URL_LEN_MAX};
 

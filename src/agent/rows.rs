@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::log;
 use crate::model::{ADDRESSES_MAX, Mono, Name, Row, Target};
 use crate::net::resolve::Resolved;
-use crate::units::{HostPort, Reach};
+use crate::units::{Host, HostPort, Reach};
 
 /// A name is looked up every interval of its target, but no more often than this.
 pub const LOOK_UP_EVERY_MIN: Duration = Duration::from_secs(30);
@@ -184,7 +184,7 @@ impl Known {
         let port = self.target.address.port;
         let row = |ip: &IpAddr| Target {
             address: HostPort {
-                host: ip.to_string().into(),
+                host: Host::Ip(*ip),
                 port,
             },
             ..self.target.clone()

@@ -15,7 +15,7 @@ use crate::net::dial::dial;
 use crate::net::resolve::Resolver;
 use crate::net::stream::TimedStream;
 use crate::probe::goodbye;
-use crate::units::{Family, HostPort, HttpUrl, Reach, duration_text};
+use crate::units::{Family, Host, HostPort, HttpUrl, Reach, duration_text};
 
 /// How long the text of a failure is waited for, once its status is known.
 const BODY_WAIT_MAX: Duration = Duration::from_secs(1);
@@ -41,7 +41,7 @@ fn head(url: &HttpUrl, headers: &[(&str, &str)], body_len: usize) -> String {
     let HostPort { host, port } = &url.address;
     let whole = url.address.to_string();
     let host = match *port {
-        PORT_DEFAULT if host.contains(':') => format!("[{host}]"),
+        PORT_DEFAULT if matches!(host, Host::Ip(std::net::IpAddr::V6(_))) => format!("[{host}]"),
         PORT_DEFAULT => host.to_string(),
         _ => whole,
     };

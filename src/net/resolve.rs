@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::clock;
 use crate::error::plain;
 use crate::model::Mono;
-use crate::units::{HostPort, duration_text};
+use crate::units::{Host, HostPort, duration_text};
 
 /// How long addresses are used before the name is looked up again.
 pub const FRESH_FOR: Duration = Duration::from_secs(30);
@@ -86,15 +86,18 @@ impl Resolver {
     /// The addresses of `address`, before `deadline`; an error is ready to print
     /// after `resolve NAME: `. With old addresses at hand it waits half the time, then serves those.
     pub fn resolve(&self, address: &HostPort, deadline: Mono) -> Result<Resolved, String> {
-        if let Some(addr) = address.literal() {
-            return Ok(Resolved {
-                addrs: vec![addr],
-                stale: false,
-            });
-        }
+        let host = match &address.host {
+            Host::Ip(ip) => {
+                return Ok(Resolved {
+                    addrs: vec![SocketAddr::new(*ip, address.port)],
+                    stale: false,
+                });
+            }
+            Host::Name(host) => host,
+        };
         let started = clock::mono();
         let mut state = self.lock();
-        let entry = state.names.entry(address.host.clone()).or_default();
+        let entry = state.names.entry(host.clone()).or_default();
         if started < entry.fresh_until {
             return Ok(entry.resolved(address.port, false));
         }
@@ -105,10 +108,10 @@ impl Resolver {
         } else {
             budget / 2
         };
-        self.take_off(&mut state, &address.host);
+        self.take_off(&mut state, host);
         let until = started.after(patience);
         loop {
-            let entry = state.names.entry(address.host.clone()).or_default();
+            let entry = state.names.entry(host.clone()).or_default();
             if entry.landed != landed {
                 return entry.verdict(address.port);
             }

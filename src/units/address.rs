@@ -15,27 +15,53 @@ pub const HOST_LEN_MAX: usize = 253;
 /// digits alone would be taken for an IPv4 address by resolvers and must be one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostPort {
-    /// An IPv6 address without brackets, in its canonical form.
-    pub host: Box<str>,
+    pub host: Host,
     /// Never 0.
     pub port: u16,
+}
+
+/// A host, by its address or by its name. Shown without brackets.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Host {
+    Ip(IpAddr),
+    Name(Box<str>),
+}
+
+impl From<&str> for Host {
+    fn from(text: &str) -> Host {
+        match text.parse() {
+            Ok(ip) => Host::Ip(ip),
+            Err(_) => Host::Name(text.into()),
+        }
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Host::Ip(ip) => write!(f, "{ip}"),
+            Host::Name(name) => f.write_str(name),
+        }
+    }
 }
 
 impl HostPort {
     /// The address to connect to when the host is an IP address, needing no resolver.
     pub fn literal(&self) -> Option<SocketAddr> {
-        let ip: IpAddr = self.host.parse().ok()?;
-        Some(SocketAddr::new(ip, self.port))
+        match self.host {
+            Host::Ip(ip) => Some(SocketAddr::new(ip, self.port)),
+            Host::Name(_) => None,
+        }
     }
 
     /// Whether the host stands for this machine by what it is called: a loopback IP
     /// address, or `localhost` and the names below it (RFC 6761, section 6.3). A resolver
     /// that does not keep to that may still answer such a name with another address.
     pub fn is_loopback(&self) -> bool {
-        if let Ok(ip) = self.host.parse::<IpAddr>() {
-            return ip.to_canonical().is_loopback();
-        }
-        let name = self.host.strip_suffix('.').unwrap_or(&self.host);
+        let name = match &self.host {
+            Host::Ip(ip) => return ip.to_canonical().is_loopback(),
+            Host::Name(name) => name.strip_suffix('.').unwrap_or(name),
+        };
         let last = name.rsplit('.').next();
         last.is_some_and(|label| label.eq_ignore_ascii_case("localhost"))
     }
@@ -91,12 +117,12 @@ impl FromStr for HostPort {
             .rsplit_once(':')
             .ok_or_else(|| expected("such as \"10.0.0.7:443\""))?;
         let port = parse_port(port).ok_or_else(|| expected("with a port from 1 to 65535"))?;
-        let host: Box<str> = match host.strip_prefix('[') {
+        let host = match host.strip_prefix('[') {
             Some(open) => {
                 let ip = open.strip_suffix(']').and_then(|ip| ip.parse().ok());
                 let ip: Ipv6Addr =
                     ip.ok_or_else(|| expected("with an IPv6 address in the brackets"))?;
-                ip.to_string().into()
+                Host::Ip(ip.into())
             }
             None if host.contains(':') => return Err(expected("with an IPv6 address in brackets")),
             None if is_host(host) => host.into(),
@@ -126,10 +152,9 @@ fn is_host(host: &str) -> bool {
 impl fmt::Display for HostPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let HostPort { host, port } = self;
-        if host.contains(':') {
-            f.pad(&format!("[{host}]:{port}"))
-        } else {
-            f.pad(&format!("{host}:{port}"))
+        match host {
+            Host::Ip(IpAddr::V6(ip)) => f.pad(&format!("[{ip}]:{port}")),
+            _ => f.pad(&format!("{host}:{port}")),
         }
     }
 }
@@ -177,8 +202,8 @@ mod tests {
         ] {
             let address: HostPort = text.parse().unwrap();
             assert_eq!(
-                (address.host.as_ref(), address.port),
-                (host, port),
+                (address.host.to_string(), address.port),
+                (host.to_string(), port),
                 "{text}"
             );
             assert_eq!(address.to_string(), written);

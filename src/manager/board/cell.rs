@@ -12,7 +12,7 @@ use crate::health::{Health, Known, Progress, Run};
 use crate::model::{Name, Rules, Sample, Target, Wall, Watched, Why, millis};
 use crate::proto::TargetNow;
 use crate::stats::{Hour, Outcome, Rolling};
-use crate::units::HostPort;
+use crate::units::{Host, HostPort};
 
 /// How a failure stands in the ring of recent results.
 const FAILED: u32 = u32::MAX;
@@ -116,7 +116,7 @@ impl Cell {
     pub fn address(&self) -> HostPort {
         let HostPort { host, port } = &self.target.address;
         HostPort {
-            host: self.each.map_or(host.clone(), |ip| ip.to_string().into()),
+            host: self.each.map_or_else(|| host.clone(), Host::Ip),
             port: *port,
         }
     }
