@@ -29,6 +29,8 @@ pub const SYNC_EVERY: Duration = Duration::from_secs(1);
 pub const RETRY_EVERY: Duration = Duration::from_secs(1);
 /// And as soon as their lines come to so many bytes.
 const BATCH_BYTES: usize = 128 * 1024;
+/// A buffer larger than this is not used again.
+const SPARE_BYTES_MAX: usize = 2 * BATCH_BYTES;
 /// Most records that wait for the disk.
 pub const QUEUE_MAX: usize = 65_536;
 /// Smallest spool limit, in bytes.
@@ -51,6 +53,8 @@ pub struct Options {
 #[derive(Default)]
 struct Queue {
     batch: Batch,
+    /// An empty buffer for the next batch's lines.
+    spare: String,
     /// When its oldest record came.
     since: Mono,
     /// The number given out last.
@@ -254,6 +258,16 @@ impl Drop for Spool {
     }
 }
 
+impl Queue {
+    fn take(&mut self) -> Batch {
+        let next = Batch {
+            lines: std::mem::take(&mut self.spare),
+            ..Batch::default()
+        };
+        std::mem::replace(&mut self.batch, next)
+    }
+}
+
 impl Batch {
     fn push(&mut self, seq: u64, at: Wall, body: &Body) {
         record::write_line(&mut self.lines, Span { first: seq, seq }, at, body);
@@ -342,7 +356,7 @@ impl Writer {
                 // While the disk refuses, records wait where their number is bounded.
                 let batch = match in_trouble && !queue.closing {
                     true => Batch::default(),
-                    false => std::mem::take(&mut queue.batch),
+                    false => queue.take(),
                 };
                 return (batch, queue.closing);
             }
@@ -368,7 +382,11 @@ impl Writer {
             record::write_line(&mut batch.lines, span, at, &Body::Gap { first, why });
             batch.last = span.seq;
         }
-        self.appender.take(&batch.lines, batch.last, self.totals);
+        self.appender
+            .take(&mut batch.lines, batch.last, self.totals);
+        if batch.lines.capacity() <= SPARE_BYTES_MAX {
+            lock(&self.shared.queue).spare = batch.lines;
+        }
     }
 
     fn write(&mut self) {

@@ -133,8 +133,14 @@ impl Appender {
 
     /// Takes whole lines that end with number `last`, `totals` being the epoch's
     /// up to it. They are kept until they are written, or longer: see [`Unsynced`].
-    pub fn take(&mut self, lines: &str, last: u64, totals: Totals) {
-        self.waiting.push_str(lines);
+    /// `lines` is empty on return.
+    pub fn take(&mut self, lines: &mut String, last: u64, totals: Totals) {
+        if self.waiting.is_empty() {
+            std::mem::swap(&mut self.waiting, lines);
+        } else {
+            self.waiting.push_str(lines);
+            lines.clear();
+        }
         self.last = last;
         self.totals = totals;
     }

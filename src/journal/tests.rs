@@ -49,7 +49,7 @@ fn append(
     to: u64,
 ) -> crate::error::Result<()> {
     for seq in from..=to {
-        appender.take(&line(seq), seq, stored(seq));
+        appender.take(&mut line(seq), seq, stored(seq));
         write(appender, index)?;
     }
     appender.sync()
@@ -307,7 +307,7 @@ fn lines_that_were_let_go_of_leave_no_hole_after_a_failure() {
         let mut lost = false;
         for seq in 1..=12 {
             let before = appender.is_dirty();
-            appender.take(&line(seq), seq, stored(seq));
+            appender.take(&mut line(seq), seq, stored(seq));
             let done = write(&mut appender, &index).and_then(|()| match seq % 3 {
                 0 => appender.sync(),
                 _ => Ok(()),
@@ -347,7 +347,7 @@ fn whatever_write_or_sync_fails_every_record_is_kept_once() {
             );
             let mut failures = 0;
             for seq in 1..=12 {
-                appender.take(&line(seq), seq, stored(seq));
+                appender.take(&mut line(seq), seq, stored(seq));
                 if write(&mut appender, &index).is_err()
                     || (seq % 3 == 0 && appender.sync().is_err())
                 {

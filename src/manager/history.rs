@@ -191,8 +191,7 @@ impl History {
         }
         writer
             .appender
-            .take(&writer.lines, writer.last, writer.totals);
-        writer.lines.clear();
+            .take(&mut writer.lines, writer.last, writer.totals);
         let written = writer.appender.write()?;
         if let Some(segment) = written.fresh {
             self.index.add(segment);

@@ -323,7 +323,7 @@ pub(in crate::manager) mod made {
             record.write(&mut line);
             self.totals.add(record.span(), gap);
             self.seq = seq;
-            self.appender.take(&line, seq, self.totals);
+            self.appender.take(&mut line, seq, self.totals);
             if let Some(fresh) = self.appender.write().unwrap().fresh {
                 self.segment = fresh.path;
             }
