@@ -2,7 +2,7 @@
 //! Each quantity has its own type, so that a wall time is never added to a
 //! monotonic one, and a name that exists is a valid name.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::{Deref, DerefMut};
@@ -53,6 +53,28 @@ impl FromStr for Name {
             ));
         }
         Ok(Name(text.into()))
+    }
+}
+
+/// Names made of texts: those of records are few, and come again and again. Equal ones
+/// share their memory.
+#[derive(Debug, Default)]
+pub struct NamesSeen(HashSet<Name>);
+
+/// Most names that are remembered.
+const NAMES_SEEN_MAX: usize = 100_000;
+
+impl NamesSeen {
+    /// The name that a text is. Errors: see [`Name`].
+    pub fn name(&mut self, text: &str) -> Result<Name, String> {
+        if let Some(name) = self.0.get(text) {
+            return Ok(name.clone());
+        }
+        let name: Name = text.parse()?;
+        if self.0.len() < NAMES_SEEN_MAX {
+            self.0.insert(name.clone());
+        }
+        Ok(name)
     }
 }
 

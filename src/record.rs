@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::crc32::crc32;
 use crate::json::{self, Reader, SyntaxError};
-use crate::model::{Epoch, Failure, Name, Phases, Sample, Wall, Why, micros};
+use crate::model::{Epoch, Failure, Name, NamesSeen, Phases, Sample, Wall, Why, micros};
 use crate::units::HostPort;
 
 /// Longest line of a record, message or base line, in bytes, its newline included.
@@ -138,7 +138,14 @@ impl Record {
     /// The record a line (with or without its newline) holds.
     pub fn parse(line: &[u8]) -> Result<Record, Damage> {
         span(line)?;
-        parse_fields(line).map_err(|error| Damage(error.text))
+        parse_fields(line, &mut str::parse).map_err(|error| Damage(error.text))
+    }
+
+    /// The same of a line whose check is known to be good; names that were seen before
+    /// share their memory.
+    pub fn parse_checked(line: &[u8], seen: &mut NamesSeen) -> Result<Record, Damage> {
+        let names = &mut |name: &str| seen.name(name);
+        parse_fields(line, names).map_err(|error| Damage(error.text))
     }
 }
 
@@ -380,7 +387,10 @@ struct Fields<'a> {
     to: u64,
 }
 
-fn parse_fields(line: &[u8]) -> Result<Record, SyntaxError> {
+/// Makes names of texts.
+type Names<'n> = dyn FnMut(&str) -> Result<Name, String> + 'n;
+
+fn parse_fields(line: &[u8], names: &mut Names<'_>) -> Result<Record, SyntaxError> {
     let mut reader = Reader::new(line);
     let mut f = Fields::default();
     reader.object(|r, key| {
@@ -422,13 +432,13 @@ fn parse_fields(line: &[u8]) -> Result<Record, SyntaxError> {
     reader.end()?;
     let at = Wall(f.at);
     let seq = f.seq;
-    let body = body_of(f).map_err(|text| SyntaxError { at: 0, text })?;
+    let body = body_of(f, names).map_err(|text| SyntaxError { at: 0, text })?;
     Ok(Record { seq, at, body })
 }
 
-fn body_of(f: Fields<'_>) -> Result<Body, Cow<'static, str>> {
+fn body_of(mut f: Fields<'_>, names: &mut Names<'_>) -> Result<Body, Cow<'static, str>> {
     let Some(event) = f.event.as_deref() else {
-        return result_of(f).map(Body::Result);
+        return result_of(&mut f, names).map(Body::Result);
     };
     Ok(match event {
         "start" => Body::Start {
@@ -468,27 +478,27 @@ fn body_of(f: Fields<'_>) -> Result<Body, Cow<'static, str>> {
     })
 }
 
-fn result_of(f: Fields<'_>) -> Result<Sample, Cow<'static, str>> {
+fn result_of(f: &mut Fields<'_>, names: &mut Names<'_>) -> Result<Sample, Cow<'static, str>> {
     let failure = if f.ok {
         None
     } else {
         Some(Failure {
             why: need(f.why.as_deref().and_then(Why::from_word), "why")?,
-            text: f.text.unwrap_or_default().into_owned(),
+            text: f.text.take().unwrap_or_default().into_owned(),
         })
     };
     Ok(Sample {
-        target: parsed(f.target, "target")?,
+        target: names(&need(f.target.take(), "target")?)?,
         at: Wall(f.at),
         us: f.us,
         phases: f.phases,
         failure,
         tries: f.tries.map_or(1, |n| u32::try_from(n).unwrap_or(u32::MAX)),
         late_us: f.late_us,
-        addr: optional(f.addr, "addr")?.map(Box::new),
+        addr: optional(f.addr.take(), "addr")?.map(Box::new),
         dns_stale: f.dns_stale,
         retransmit: f.retransmit,
-        each: optional(f.each, "each")?,
+        each: optional(f.each.take(), "each")?,
     })
 }
 

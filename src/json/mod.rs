@@ -43,6 +43,24 @@ impl fmt::Display for SyntaxError {
 
 impl std::error::Error for SyntaxError {}
 
+/// Which bytes stand for themselves within a string (RFC 8259, section 7).
+static PLAIN: [bool; 256] = {
+    let mut plain = [true; 256];
+    let mut control = 0;
+    while control < 0x20 {
+        plain[control] = false;
+        control += 1;
+    }
+    plain[b'"' as usize] = false;
+    plain[b'\\' as usize] = false;
+    plain
+};
+
+/// Where the first byte stands that does not stand for itself within a string.
+fn first_special(bytes: &[u8]) -> Option<usize> {
+    bytes.iter().position(|byte| !PLAIN[usize::from(*byte)])
+}
+
 /// Line and column of byte `at`, both from 1. Lines end with a line feed; a column
 /// is a character, in invalid UTF-8 a byte that does not continue one. An offset
 /// beyond the end means the end.

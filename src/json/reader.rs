@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 
 use super::value::{Kind, Member, Value};
-use super::{DEPTH_MAX, SyntaxError};
+use super::{DEPTH_MAX, SyntaxError, first_special};
 
 type Result<T> = std::result::Result<T, SyntaxError>;
 
@@ -103,6 +103,10 @@ impl<'a> Reader<'a> {
     /// Reads a whole number from 0 to 2^64 - 1, written in digits alone.
     pub fn u64(&mut self) -> Result<u64> {
         let at = self.pos;
+        if let Some((value, len)) = short_u64(&self.text.as_bytes()[at..]) {
+            self.advance(len);
+            return Ok(value);
+        }
         if !matches!(self.peek(), Some(b'-' | b'0'..=b'9')) {
             return Err(self.expected("expected a number"));
         }
@@ -230,14 +234,14 @@ impl<'a> Reader<'a> {
         let mut escaped = false;
         let mut pos = open + 1;
         loop {
+            pos += first_special(&bytes[pos..]).unwrap_or(bytes.len() - pos);
             match bytes.get(pos) {
                 Some(b'"') => break,
                 Some(b'\\') => {
                     escaped = true;
                     pos += self.escape_len(pos)?;
                 }
-                Some(0..=0x1f) => return Err(self.error_at(pos, "control character in string")),
-                Some(_) => pos += 1,
+                Some(_) => return Err(self.error_at(pos, "control character in string")),
                 None if self.broken => return Err(self.error_at(pos, "invalid utf-8")),
                 None => return Err(self.error_at(open, "unterminated string")),
             }
@@ -365,6 +369,23 @@ impl<'a> Reader<'a> {
             text: text.into(),
         }
     }
+}
+
+/// The whole number that the bytes begin with, and its length, where it is one that can't
+/// be too large and nothing about it is unusual: most are such.
+fn short_u64(bytes: &[u8]) -> Option<(u64, usize)> {
+    /// Digits that any `u64` may have.
+    const DIGITS_MAX: usize = 19;
+    let mut value = 0;
+    for (len, byte) in bytes.iter().enumerate().take(DIGITS_MAX + 1) {
+        match byte {
+            b'0'..=b'9' if len < DIGITS_MAX => value = value * 10 + u64::from(byte - b'0'),
+            b'0'..=b'9' | b'.' | b'e' | b'E' => return None,
+            _ if len == 0 || (bytes[0] == b'0' && len > 1) => return None,
+            _ => return Some((value, len)),
+        }
+    }
+    None
 }
 
 fn digits(bytes: &[u8], from: usize) -> usize {
@@ -503,6 +524,10 @@ mod tests {
             (number, "7e0", "expected a whole number"),
             (number, "18446744073709551616", "number too large"),
             (number, "00", "number with a leading zero"),
+            (number, "00,", "number with a leading zero"),
+            (number, "12345678901234567890123,", "number too large"),
+            (number, "1.5,", "expected a whole number"),
+            (number, "1e5]", "expected a whole number"),
             (bool, "1", "expected true or false"),
             (bool, "folse", "expected a value"),
             (list, "{}", "expected a list"),
@@ -540,6 +565,26 @@ mod tests {
         assert_eq!(reader.end(), Ok(()));
         assert_eq!((seq, ok, t.as_ref()), (u64::MAX, true, "a\tb"));
         assert_eq!(other, [(51, Cow::Borrowed("more"))]);
+    }
+
+    #[test]
+    fn numbers_are_read_to_their_last_digit() {
+        for (text, expected) in [
+            ("0,", 0),
+            ("0", 0),
+            ("7}", 7),
+            ("1763820000123 ,", 1_763_820_000_123),
+            ("9999999999999999999]", 9_999_999_999_999_999_999),
+            ("18446744073709551615,", u64::MAX),
+        ] {
+            let mut reader = Reader::new(text.as_bytes());
+            assert_eq!(reader.u64(), Ok(expected), "{text}");
+            let rest = &text[reader.at()..];
+            assert!(
+                !rest.starts_with(|c: char| c.is_ascii_digit() || c == ' '),
+                "{text}"
+            );
+        }
     }
 
     #[test]

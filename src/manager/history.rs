@@ -13,7 +13,7 @@ use crate::journal::{
     Appender, Base, Depth, Index, Segment, SyncMode, Totals, Unsynced, create_file,
 };
 use crate::log;
-use crate::model::{Epoch, Id, NAME_LEN_MAX, Name, Wall};
+use crate::model::{Epoch, Id, NAME_LEN_MAX, Name, NamesSeen, Wall};
 use crate::proto::EpochRange;
 use crate::record::{self, Body, GapWhy, Record, Span};
 
@@ -31,6 +31,7 @@ pub struct History {
     writer: Option<Writer>,
     /// Made durable since it was last told: epochs whose last records came.
     durable: Vec<(Epoch, u64)>,
+    names: NamesSeen,
 }
 
 struct Writer {
@@ -82,6 +83,7 @@ impl History {
             agent,
             writer: None,
             durable: Vec::new(),
+            names: NamesSeen::default(),
         })
     }
 
@@ -101,10 +103,9 @@ impl History {
 
     /// Takes a record line (without its newline) of `epoch`.
     pub fn take(&mut self, epoch: Epoch, line: &[u8]) -> Result<Taken> {
-        let record =
-            Record::parse(line).map_err(|damage| Error::new(format!("record: {damage}")))?;
+        let damaged = |damage| Error::new(format!("record: {damage}"));
+        let span = record::span(line).map_err(damaged)?;
         let cursor = self.cursor(epoch);
-        let span = record.span();
         if span.seq <= cursor {
             return Ok(Taken::Known);
         }
@@ -114,6 +115,7 @@ impl History {
                 span.first
             )));
         }
+        let record = Record::parse_checked(line, &mut self.names).map_err(damaged)?;
         let writer = self.writer_for(epoch)?;
         writer.received = true;
         writer.lines.push_str(&String::from_utf8_lossy(line));

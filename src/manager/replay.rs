@@ -3,18 +3,24 @@
 //!
 //! Nothing is ever changed or locked. Torn tails, and segments that appear, grow or
 //! vanish meanwhile, are normal. Memory does not depend on how much there is to read.
+//! Reading, parsing and visiting each have a thread, one a little ahead of the other.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver, SyncSender};
 
 use super::history::NAME_FILE;
 use super::state::AgentState;
-use crate::error::Result;
+use crate::error::{Context, Result};
 use crate::files;
 use crate::journal::{Found, SegmentName, list_segments, walk};
-use crate::model::{Epoch, Id, NAME_LEN_MAX, Name, Wall};
-use crate::record::Record;
+use crate::model::{Epoch, Id, NAME_LEN_MAX, Name, NamesSeen, Wall};
+use crate::record::{LINE_BYTES_MAX, Record};
 
+/// Lines are handed over in lots of this size, of which a few wait at most.
+const LOT_BYTES: usize = 32 * 1024;
+const LOTS_AHEAD: usize = 4;
+const STACK_BYTES: usize = 256 * 1024;
 /// How far a file's time of writing may lie before that of the records in it: file
 /// systems round it, and small clock offsets are not corrected.
 const SLACK_MS: u64 = 60_000;
@@ -26,11 +32,57 @@ const SLACK_MS: u64 = 60_000;
 /// # Errors
 /// A segment that is there cannot be read.
 pub fn replay(dir: &Path, since: Wall, mut each: impl FnMut(Epoch, Record)) -> Result<()> {
-    lines(dir, since, |epoch, line| {
-        if let Ok(record) = Record::parse(line) {
-            each(epoch, record);
+    std::thread::scope(|scope| {
+        let (lot, lots) = mpsc::sync_channel(LOTS_AHEAD);
+        let (batch, batches) = mpsc::sync_channel(LOTS_AHEAD);
+        let thread = |name: &str| std::thread::Builder::new().name(name.into());
+        let starting = || format!("start reading {}", dir.display());
+        let reader = thread("replay")
+            .stack_size(STACK_BYTES)
+            .spawn_scoped(scope, move || read_lots(dir, since, &lot))
+            .context(starting)?;
+        thread("parse")
+            .stack_size(STACK_BYTES)
+            .spawn_scoped(scope, move || parse_lots(lots, &batch))
+            .context(starting)?;
+        for (epoch, records) in batches {
+            for record in records {
+                each(epoch, record);
+            }
         }
+        reader.join().expect("the reader does not panic")
     })
+}
+
+/// Lines of one epoch, each with a newline.
+type Lot = (Epoch, Vec<u8>);
+
+/// Reads lots of lines. Who takes them does so to the end.
+fn read_lots(dir: &Path, since: Wall, sender: &SyncSender<Lot>) -> Result<()> {
+    let mut lot: Option<Lot> = None;
+    lines(dir, since, |epoch, line| {
+        let full = |(of, text): &mut Lot| *of != epoch || text.len() >= LOT_BYTES;
+        if let Some(full) = lot.take_if(full) {
+            let _ = sender.send(full);
+        }
+        let fresh = || (epoch, Vec::with_capacity(LOT_BYTES + LINE_BYTES_MAX));
+        let (_, text) = lot.get_or_insert_with(fresh);
+        text.extend_from_slice(line);
+        text.push(b'\n');
+    })?;
+    if let Some(last) = lot {
+        let _ = sender.send(last);
+    }
+    Ok(())
+}
+
+fn parse_lots(lots: Receiver<Lot>, sender: &SyncSender<(Epoch, Vec<Record>)>) {
+    let mut seen = NamesSeen::default();
+    for (epoch, text) in lots {
+        let lines = text.split(|byte| *byte == b'\n');
+        let records = lines.filter_map(|line| Record::parse_checked(line, &mut seen).ok());
+        let _ = sender.send((epoch, records.collect()));
+    }
 }
 
 /// As [`replay`], with the lines as they stand, whose check is known to be good.

@@ -112,14 +112,7 @@ impl Fake {
     /// Adds a result of the target to what is sent next.
     pub fn result(&mut self, target: &Name, at: Wall) {
         self.seq += 1;
-        let seq = self.seq;
-        let sample = sample(target, at, seq);
-        record::write_line(
-            &mut self.lines,
-            Span { first: seq, seq },
-            at,
-            &Body::Result(sample),
-        );
+        write_at(&mut self.lines, target, at, self.seq);
     }
 
     /// How many bytes wait to be sent.
@@ -149,6 +142,21 @@ impl Fake {
         };
         self.writer.write(now.line().as_bytes()).expect("a state");
     }
+}
+
+/// Writes a result with this number, one of a target's every ten seconds.
+pub fn write(out: &mut String, target: &Name, seq: u64) {
+    write_at(out, target, Wall(1_763_820_000_000 + seq * 10_000), seq);
+}
+
+fn write_at(out: &mut String, target: &Name, at: Wall, seq: u64) {
+    let body = Body::Result(sample(target, at, seq));
+    record::write_line(out, Span { first: seq, seq }, at, &body);
+}
+
+/// A result of a target that answers.
+pub fn answer(target: &Name) -> Body {
+    Body::Result(sample(target, Wall(1_763_820_000_000), 1))
 }
 
 /// What a real agent would find: mostly answers of varying speed, now and then a refusal.

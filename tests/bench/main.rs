@@ -10,6 +10,7 @@ mod lateness;
 mod link;
 mod load;
 mod manager;
+mod parts;
 mod support;
 mod table;
 
@@ -47,6 +48,7 @@ const PARTS: &[Part] = &[
     part("dark", agent::dark),
     part("flat", agent::flat),
     part("growth", agent::growth),
+    part("parts", parts::parts),
     part("link", link::link),
     part("latency", manager::latency),
     part("many", manager::many),
@@ -58,6 +60,7 @@ const PARTS: &[Part] = &[
 
 fn main() {
     be_what_is_asked();
+    parts::do_what_is_asked();
     if !support::asked() {
         return;
     }
