@@ -7,7 +7,7 @@ ARGS    ?=
 CHECK_TCP ?= /usr/lib/nagios/plugins/check_tcp
 RELEASE := target/release
 
-.PHONY: help build run-server run-agent run-manager demo drill test test-netns test-services test-check check fmt-check clippy doc bench clean
+.PHONY: help build run-server run-agent run-manager demo drill test test-netns test-services test-check check fmt-check clippy doc bench bench-long bench-peers clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -56,11 +56,14 @@ clippy:
 doc:
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --document-private-items
 
-bench: build ## figures of the kind docs/benchmarks.md holds
-	sh tests/bench.sh $(RELEASE)
-	$(CARGO) bench --bench link
-	$(CARGO) bench --bench hostile
-	$(CARGO) bench --bench board
+bench: ## figures beside their goals, in one table (8 minutes)
+	$(CARGO) bench --bench figures
+
+bench-long: ## the rows that take long: an hour at rest, ten million records, ten thousand strangers
+	$(CARGO) bench --bench figures -- history hostile rest
+
+bench-peers: ## the same work by HAProxy, Prometheus with blackbox_exporter and check_tcp (Debian's packages)
+	$(CARGO) bench --bench figures -- peers
 
 clean: ## remove what was built
 	$(CARGO) clean

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tcpmon::clock;
@@ -20,6 +21,7 @@ const BACKLOG: usize = 4096;
 const BE_A_SINK: &str = "--be-a-sink";
 /// And the one that makes it a loop; see [`bare_loop`].
 const BE_A_LOOP: &str = "--be-a-loop";
+const TAKEN_SO_FAR: &str = "taken ";
 const LOOP_FOR: Duration = Duration::from_secs(3);
 
 /// A process of its own that listens on all addresses at some ports, takes every
@@ -42,6 +44,16 @@ impl Sink {
 
     pub fn cpu_ms(&self) -> u64 {
         self.process.cpu_ms().unwrap_or(0)
+    }
+
+    /// Connections it has taken so far, as it said up to a tenth of a second ago.
+    pub fn taken(&self) -> u64 {
+        let said = self.process.said();
+        let last = said
+            .lines()
+            .rev()
+            .find_map(|l| l.strip_prefix(TAKEN_SO_FAR));
+        last.and_then(|count| count.parse().ok()).unwrap_or(0)
     }
 }
 
@@ -70,18 +82,20 @@ pub fn be_what_is_asked() {
 }
 
 fn sink(ports: usize) {
-    let serve = |_| {
+    static TAKEN: AtomicU64 = AtomicU64::new(0);
+    for _ in 0..ports {
         let listener = TcpListener::bind("0.0.0.0:0").expect("listen");
         println!("listening on {}", listener.local_addr().expect("bound"));
         std::thread::spawn(move || {
             loop {
                 drop(listener.accept());
+                TAKEN.fetch_add(1, Ordering::Relaxed);
             }
-        })
-    };
-    let threads: Vec<_> = (0..ports).map(serve).collect();
-    for thread in threads {
-        let _ = thread.join();
+        });
+    }
+    loop {
+        clock::sleep(Duration::from_millis(100));
+        println!("{TAKEN_SO_FAR}{}", TAKEN.load(Ordering::Relaxed));
     }
 }
 
@@ -137,7 +151,7 @@ impl Hole {
 }
 
 /// Each target has a loopback address of its own.
-fn target_ip(n: usize) -> Ipv4Addr {
+pub fn target_ip(n: usize) -> Ipv4Addr {
     let octet = |n: usize| n as u8;
     let (a, b, c) = (1 + n / 62_500 % 250, n / 250 % 250, 1 + n % 250);
     Ipv4Addr::new(127, octet(a), octet(b), octet(c))

@@ -11,6 +11,7 @@ mod link;
 mod load;
 mod manager;
 mod parts;
+mod peers;
 mod support;
 mod table;
 
@@ -54,6 +55,7 @@ const PARTS: &[Part] = &[
     part("many", manager::many),
     part("board", board::board),
     long("history", manager::history),
+    long("peers", peers::peers),
     long("hostile", hostile::hostile),
     long("rest", agent::rest),
 ];
