@@ -1,6 +1,6 @@
 //! How late probes started, from the records in a manager's history: how far each `at`
 //! lies behind the earliest place that its target ever had on its own grid, in whole
-//! milliseconds, as `tests/bench.sh` has it. Results by timeout are left out.
+//! milliseconds. Results by timeout are left out.
 
 use std::collections::HashMap;
 use std::fs;
