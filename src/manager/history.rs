@@ -116,6 +116,12 @@ impl History {
             )));
         }
         let record = Record::parse_checked(line, &mut self.names).map_err(damaged)?;
+        if record.span() != span {
+            return Err(Error::new(format!(
+                "record {} of epoch {epoch} stands for others and is no gap",
+                span.seq
+            )));
+        }
         let writer = self.writer_for(epoch)?;
         writer.received = true;
         writer.lines.push_str(&String::from_utf8_lossy(line));
@@ -379,6 +385,20 @@ mod tests {
             Taken::New(_)
         ));
         assert_eq!(history.cursor(E), 9);
+    }
+
+    #[test]
+    fn only_a_gap_stands_for_several_numbers() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut history = open(dir.path());
+        store(&mut history, E, 1, 5);
+        let fields = r#"{"seq":9,"first":6,"at":1,"event":"ended","target":"web"}"#;
+        let mut line = fields.to_string();
+        record::seal(&mut line, 0);
+        let error = history.take(E, line.trim_end().as_bytes()).unwrap_err();
+        let said = format!("record 9 of epoch {E} stands for others and is no gap");
+        assert_eq!(error.to_string(), said);
+        assert_eq!(history.cursor(E), 5);
     }
 
     #[test]
