@@ -85,7 +85,8 @@ impl Crew {
 
     fn unblocked(&mut self, workers: usize, back: usize, now: Mono) -> usize {
         self.pass(now);
-        (workers + back).saturating_sub(self.blocked)
+        // Those that are back may all have been blocked before.
+        workers.saturating_sub(self.blocked.saturating_sub(back))
     }
 
     /// Raises the limit to see whether that helps, or lowers it if that did not.
@@ -159,8 +160,16 @@ mod tests {
             crew.begin(now);
         }
         assert!(!crew.wants_fewer(1_000, 0, Mono(6_000 * MS)));
+        assert!(!crew.wants_fewer(1_000, LIMIT_MIN, Mono(6_000 * MS)));
         // They are done with their probes and wait to say so.
         assert!(crew.wants_fewer(1_000, 999, Mono(6_000 * MS)));
+    }
+
+    #[test]
+    fn a_worker_that_is_back_soon_is_no_two() {
+        let mut crew = Crew::default();
+        assert!(crew.wants_more(LIMIT_MIN - 1, LIMIT_MIN - 1, Mono(MS)));
+        assert!(!crew.wants_fewer(LIMIT_MIN, LIMIT_MIN, Mono(MS)));
     }
 
     /// A host on which so many workers get so many probes done in a millisecond, all
