@@ -153,11 +153,14 @@ impl Schedule {
             self.end(slot, &mut changes);
         }
         let more = targets.len() - kept.len();
-        self.unsure.reserve_exact(more);
-        let places = more.saturating_sub(self.free.len());
-        self.slots.reserve_exact(places);
-        self.generations.reserve_exact(places);
-        changes.reserve_exact(more);
+        // Exactly for a whole list; where a few come at a time that would copy all each time.
+        if more > self.len() {
+            let places = more.saturating_sub(self.free.len());
+            self.unsure.reserve_exact(more);
+            self.slots.reserve_exact(places);
+            self.generations.reserve_exact(places);
+            changes.reserve_exact(more);
+        }
         for target in targets {
             match kept.remove(&target.row()) {
                 Some(slot) => self.renew(slot, target),
