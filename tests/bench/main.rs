@@ -1,5 +1,5 @@
 //! The figures of `docs/benchmarks.md` that have goals, measured on loopback and printed as
-//! one table. Without arguments all that takes less than minutes; else the named parts:
+//! one table. Without arguments all that together takes minutes; else the named parts:
 //! `cargo bench --bench figures -- paced flat`.
 
 mod agent;
@@ -19,45 +19,27 @@ use load::be_what_is_asked;
 use support::Dir;
 use table::Table;
 
-/// A part's name, what it measures, and whether it takes minutes.
-struct Part {
-    name: &'static str,
-    measure: fn(&Dir, &mut Table),
-    long: bool,
-}
+type Measure = fn(&Dir, &mut Table);
 
-const fn part(name: &'static str, measure: fn(&Dir, &mut Table)) -> Part {
-    let long = false;
-    Part {
-        name,
-        measure,
-        long,
-    }
-}
+/// What is measured unless parts are named.
+const USUAL: &[(&str, Measure)] = &[
+    ("paced", agent::paced),
+    ("dark", agent::dark),
+    ("flat", agent::flat),
+    ("growth", agent::growth),
+    ("parts", parts::parts),
+    ("link", link::link),
+    ("latency", manager::latency),
+    ("many", manager::many),
+    ("board", board::board),
+];
 
-const fn long(name: &'static str, measure: fn(&Dir, &mut Table)) -> Part {
-    let long = true;
-    Part {
-        name,
-        measure,
-        long,
-    }
-}
-
-const PARTS: &[Part] = &[
-    part("paced", agent::paced),
-    part("dark", agent::dark),
-    part("flat", agent::flat),
-    part("growth", agent::growth),
-    part("parts", parts::parts),
-    part("link", link::link),
-    part("latency", manager::latency),
-    part("many", manager::many),
-    part("board", board::board),
-    long("history", manager::history),
-    long("peers", peers::peers),
-    long("hostile", hostile::hostile),
-    long("rest", agent::rest),
+/// What takes long, or needs more than this repository.
+const NAMED_ONLY: &[(&str, Measure)] = &[
+    ("history", manager::history),
+    ("peers", peers::peers),
+    ("hostile", hostile::hostile),
+    ("rest", agent::rest),
 ];
 
 fn main() {
@@ -70,24 +52,21 @@ fn main() {
         .skip(1)
         .filter(|a| !a.starts_with("--"))
         .collect();
-    let unknown = named
-        .iter()
-        .find(|name| PARTS.iter().all(|part| part.name != **name));
-    if let Some(unknown) = unknown {
-        let names: Vec<&str> = PARTS.iter().map(|part| part.name).collect();
+    let all = || USUAL.iter().chain(NAMED_ONLY);
+    if let Some(unknown) = named.iter().find(|name| all().all(|part| part.0 != **name)) {
+        let names: Vec<&str> = all().map(|part| part.0).collect();
         eprintln!("no part {unknown:?}: there are {}", names.join(", "));
         std::process::exit(2);
     }
+    let is_named = |part: &&(&str, Measure)| named.iter().any(|name| name == part.0);
+    let wanted: Vec<_> = match named.is_empty() {
+        true => USUAL.iter().collect(),
+        false => all().filter(is_named).collect(),
+    };
     let mut table = Table::default();
-    for part in PARTS {
-        let wanted = match named.is_empty() {
-            true => !part.long,
-            false => named.iter().any(|name| name == part.name),
-        };
-        if wanted {
-            eprintln!("{}:", part.name);
-            (part.measure)(&Dir::new(part.name), &mut table);
-        }
+    for (name, measure) in wanted {
+        eprintln!("{name}:");
+        measure(&Dir::new(name), &mut table);
     }
     table.print();
 }
