@@ -26,7 +26,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::bell::Bell;
-use crate::cli;
+use crate::cli::{self, Fail};
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::files;
@@ -58,6 +58,9 @@ pub fn main(mut args: Vec<OsString>) -> ExitCode {
         let options = Options::read(&args)?;
         let dir = files::data_dir("agent", args.get("--data"))?;
         if args.flag("--status") {
+            if args.get("--forget").is_some() {
+                return Err(Fail::Usage("--status and --forget: one at a time".into()));
+            }
             cli::print(&format!("{}\n", control::ask_status(&dir)?));
             return Ok(ExitCode::SUCCESS);
         }
@@ -172,7 +175,8 @@ fn start(dir: &Path, options: Options, resolver: Resolver) -> Result<Arc<Agent>>
     let alive = spool.alive;
     let recorder = Arc::new(Recorder::new(Arc::new(spool)));
     let version = env!("CARGO_PKG_VERSION").to_string();
-    recorder.event(clock::wall(), &Body::Start { alive, version });
+    let start = Body::Start { alive, version };
+    recorder.spool.push(clock::wall(), &start);
     recorder.clock(clock::wall(), clock::mono());
     let prober = Prober::new(
         resolver,

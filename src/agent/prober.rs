@@ -208,7 +208,7 @@ impl Prober {
                 address: target.address.clone(),
                 interval: target.interval,
             };
-            recorder.event(at, &body);
+            recorder.spool.push(at, &body);
         }
         self.record_skips(&mut pool);
         self.grow(&mut pool);
@@ -352,7 +352,7 @@ impl Prober {
                 count: skipped.count,
                 why: skipped.why,
             };
-            self.0.recorder.event(at, &body);
+            self.0.recorder.spool.push(at, &body);
         }
     }
 

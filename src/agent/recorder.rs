@@ -79,16 +79,14 @@ impl Recorder {
         }
     }
 
-    /// Records an event that is no result.
-    pub fn event(&self, at: Wall, body: &Body) {
-        self.spool.push(at, body);
-    }
-
     /// Makes room for so many places.
     pub fn make_room(&self, places: usize) {
         let mut table = self.table();
         let more = places.saturating_sub(table.rows.len());
-        table.rows.reserve_exact(more);
+        // Exactly for a whole list; where a few come at a time that would copy all each time.
+        if more > table.rows.len() {
+            table.rows.reserve_exact(more);
+        }
         table.rows.extend((0..more).map(|_| None));
     }
 

@@ -27,7 +27,7 @@ pub const FLUSH_DEFAULT: Duration = Duration::from_millis(50);
 pub const SYNC_EVERY: Duration = Duration::from_secs(1);
 /// Rest between two attempts on a disk that refuses.
 pub const RETRY_EVERY: Duration = Duration::from_secs(1);
-/// And as soon as their lines come to so many bytes.
+/// Records whose lines come to so many bytes wait for no others.
 const BATCH_BYTES: usize = 128 * 1024;
 /// A buffer larger than this is not used again.
 const SPARE_BYTES_MAX: usize = 2 * BATCH_BYTES;

@@ -239,6 +239,8 @@ fn it_says_how_it_gets_on() {
             .arg(data))
     };
     ask(dir.path()).code(1).stderr_has("no agent answers on");
+    let both = run(program("tcpmon-agent").args(["--status", "--forget", "m1"]));
+    both.code(2).stderr_has("one at a time");
     let mut server = Running::start(program("tcpmon-server").args(["--listen", "127.0.0.1:0"]));
     let target = server.listening();
     let (_agent, addr) = start(dir.path());
