@@ -8,7 +8,7 @@
 //! model     script  model  key  record  quiet  alert  config
 //! logic     schedule  health  standing  quorum  stats  talk
 //! protocol  proto
-//! edges     clock  bell  files  log  cli  net  channel  journal  probe  term  http
+//! edges     clock  bell  threads  files  log  cli  net  channel  journal  probe  term  http
 //! programs  server  agent  manager
 //! ```
 #![forbid(unsafe_code)]
@@ -48,6 +48,7 @@ pub mod log;
 pub mod net;
 pub mod probe;
 pub mod term;
+pub mod threads;
 
 pub mod agent;
 pub mod manager;

@@ -149,7 +149,9 @@ impl Schedule {
             }
         }
         // What ends makes room for what begins.
-        for slot in there.into_values() {
+        let mut ending: Vec<u32> = there.into_values().collect();
+        ending.sort_unstable();
+        for slot in ending {
             self.end(slot, &mut changes);
         }
         let more = targets.len() - kept.len();

@@ -13,6 +13,7 @@ use crate::error::{Context, Error, Result};
 use crate::files::{self, Holder, KeyFile};
 use crate::key::Key;
 use crate::log;
+use crate::threads;
 
 /// How often key files are looked at between handshakes.
 const READ_EVERY: Duration = Duration::from_secs(5);
@@ -78,10 +79,7 @@ pub fn watch(agent: &Arc<Agent>) -> Result<()> {
             }
         }
     };
-    std::thread::Builder::new()
-        .name("keys".into())
-        .stack_size(STACK_BYTES)
-        .spawn(work)
+    threads::start("keys", STACK_BYTES, work)
         .context(|| "start the thread that reads key files".to_string())?;
     Ok(())
 }

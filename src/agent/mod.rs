@@ -30,7 +30,6 @@ use crate::cli::{self, Fail};
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::journal::create_file;
 use crate::log;
 use crate::model::{Id, Name};
 use crate::net::door::Door;
@@ -169,7 +168,6 @@ fn start(dir: &Path, options: Options, resolver: Resolver) -> Result<Arc<Agent>>
         limit: options.spool_limit,
         sync: options.sync,
         flush: options.flush,
-        create: create_file(),
     };
     let spool = Spool::open(&spool::dir_in(dir), id, spool_options, Arc::clone(&bell))?;
     let alive = spool.alive;

@@ -14,6 +14,7 @@ use crate::log;
 use crate::net::back_off::back_off;
 use crate::net::resolve::Resolver;
 use crate::proto::Side;
+use crate::threads;
 use crate::units::HostPort;
 
 /// Most managers to dial.
@@ -25,11 +26,8 @@ const STACK_BYTES: usize = crate::net::listen::STACK_BYTES;
 pub fn start(agent: &Arc<Agent>, resolver: Resolver, address: HostPort) -> Result<()> {
     let agent = Arc::clone(agent);
     let doing = format!("start the thread that dials manager {address}");
-    std::thread::Builder::new()
-        .name("outward".into())
-        .stack_size(STACK_BYTES)
-        .spawn(move || keep(&agent, &resolver, &address))
-        .context(|| doing)?;
+    let work = move || keep(&agent, &resolver, &address);
+    threads::start("outward", STACK_BYTES, work).context(|| doing)?;
     Ok(())
 }
 

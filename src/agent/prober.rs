@@ -22,6 +22,7 @@ use crate::probe;
 use crate::record::{Body, SkipWhy};
 use crate::schedule::{Change, Job, Schedule};
 use crate::stats::Histogram;
+use crate::threads;
 use crate::units::Reach;
 
 /// Workers that should be asleep with a job in hand at any time.
@@ -233,10 +234,8 @@ impl Prober {
         }
         let number = pool.next_worker;
         let prober = self.clone();
-        let spawned = std::thread::Builder::new()
-            .name(format!("probe-{number}"))
-            .stack_size(STACK_BYTES)
-            .spawn(move || prober.work(number));
+        let work = move || prober.work(number);
+        let spawned = threads::start(&format!("probe-{number}"), STACK_BYTES, work);
         match spawned {
             Ok(_) => {
                 pool.workers += 1;
@@ -268,22 +267,27 @@ impl Prober {
             let (mut sample, stream) = probe::tcp(resolver, reach, &job.target, job.due);
             let close = stream.map(|stream| probe::goodbye(stream, job.target.interval));
             sample.phases.close = close.map(micros);
-            let answered = sample.ok();
             self.0.back.fetch_add(1, Ordering::Relaxed);
             pool = self.pool();
             self.0.back.fetch_sub(1, Ordering::Relaxed);
             pool.crew.end(flight);
-            pool.late.add(sample.late_us);
-            // A target that ended meanwhile has no results any more.
-            if pool.schedule.wanted(&job) {
-                if job.target.each_address {
-                    self.of_looked_up(&mut pool, &mut sample);
-                }
-                let recorder = &self.0.recorder;
-                recorder.result(job.place(), &job.target, sample, started);
-            }
-            pool.schedule.finish(job, answered, clock::mono());
+            self.done(&mut pool, job, sample);
         }
+    }
+
+    /// Takes the finding of a probe.
+    fn done(&self, pool: &mut Pool, job: Job, mut sample: Sample) {
+        pool.late.add(sample.late_us);
+        let answered = sample.ok();
+        // A target that ended meanwhile has no results any more.
+        if pool.schedule.wanted(&job) {
+            if job.target.each_address {
+                self.of_looked_up(pool, &mut sample);
+            }
+            let recorder = &self.0.recorder;
+            recorder.result(job.place(), &job.target, sample, job.started);
+        }
+        pool.schedule.finish(job, answered, clock::mono());
     }
 
     /// The next job, waiting while there is none; `None` when this worker is one too many.
@@ -372,10 +376,7 @@ impl Prober {
             return;
         }
         let prober = self.clone();
-        let spawned = std::thread::Builder::new()
-            .name("names".into())
-            .stack_size(STACK_BYTES)
-            .spawn(move || prober.follow_names());
+        let spawned = threads::start("names", STACK_BYTES, move || prober.follow_names());
         match spawned {
             Ok(_) => pool.looking_up = true,
             Err(error) => log::line(format_args!(
@@ -433,7 +434,7 @@ mod tests {
     use super::super::spool::{self, Spool};
     use super::*;
     use crate::bell::Bell;
-    use crate::journal::{SyncMode, create_file};
+    use crate::journal::SyncMode;
     use crate::model::{Id, Terms, Why};
 
     fn target(port: u16) -> Target {
@@ -458,7 +459,6 @@ mod tests {
             limit: spool::LIMIT_MIN,
             sync: SyncMode::Never,
             flush: Duration::ZERO,
-            create: create_file(),
         };
         let spool = Spool::open(dir.path(), Id(1), options, Arc::clone(&bell)).unwrap();
         let recorder = Arc::new(Recorder::new(Arc::new(spool)));

@@ -24,6 +24,7 @@ use crate::net::line::Step;
 use crate::proto::handshake::{self, Refusal};
 use crate::proto::{self, Assembly, ConfigPart, Hello, Message, Role, Side, Status, TargetNow};
 use crate::text::cut;
+use crate::threads;
 
 /// Records sent between two looks at what is more urgent, in bytes.
 const BATCH_BYTES: usize = 64 * 1024;
@@ -129,13 +130,8 @@ pub fn admit(
 pub fn attend(seat: Seat, channel: Channel, whence: &str) -> bool {
     let name = channel.peer.name.clone();
     log::line(format_args!("manager {name} connected {whence}"));
-    let session = Arc::new(Session {
-        agent: Arc::clone(&seat.agent),
-        serial: seat.serial,
-        name,
-        rights: channel.key.as_ref().map_or(Rights::Own, Key::rights),
-        shared: Mutex::default(),
-    });
+    let rights = channel.key.as_ref().map_or(Rights::Own, Key::rights);
+    let session = Session::new(&seat, name, rights);
     let ended = session.run(channel.reader, channel.writer);
     drop(seat);
     log::line(format_args!("manager {} {whence}: {ended}", session.name));
@@ -143,6 +139,16 @@ pub fn attend(seat: Seat, channel: Channel, whence: &str) -> bool {
 }
 
 impl Session {
+    fn new(seat: &Seat, name: Name, rights: Rights) -> Arc<Session> {
+        Arc::new(Session {
+            agent: Arc::clone(&seat.agent),
+            serial: seat.serial,
+            name,
+            rights,
+            shared: Mutex::default(),
+        })
+    }
+
     /// Reads until the session ends; the text says why.
     fn run(self: &Arc<Session>, mut reader: Reader, writer: Writer) -> String {
         let (closer, cutter) = match (writer.cutter(), writer.cutter()) {
@@ -153,10 +159,7 @@ impl Session {
             return self.ending("ended");
         }
         let session = Arc::clone(self);
-        let sender = std::thread::Builder::new()
-            .name("send".into())
-            .stack_size(STACK_BYTES)
-            .spawn(move || session.send(writer));
+        let sender = threads::start("send", STACK_BYTES, move || session.send(writer));
         let sender = match sender {
             Ok(sender) => sender,
             Err(error) => return format!("start its sending thread: {error}"),
@@ -165,7 +168,7 @@ impl Session {
         self.shared().ended = true;
         self.agent.bell.ring();
         let _ = closer.shutdown(Shutdown::Both);
-        let _ = sender.join();
+        sender.join();
         ended
     }
 
@@ -186,16 +189,19 @@ impl Session {
                 }
                 Err(error) => return self.ending(&error.to_string()),
             }
-            // Nothing is obeyed that comes after the session was ended from here.
-            if !self.agent.managers().heard(self.serial, clock::mono()) {
-                return self.ending("ended");
-            }
-            let message = Message::parse(reader.line());
-            let taken = message.and_then(|message| self.take(message, &mut assembly));
-            if let Err(text) = taken {
+            if let Err(text) = self.line(reader.line(), &mut assembly) {
                 return text;
             }
         }
+    }
+
+    /// Takes a line that the manager has sent; else why the session is over.
+    fn line(&self, line: &[u8], assembly: &mut Assembly) -> std::result::Result<(), String> {
+        // Nothing is obeyed that comes after the session was ended from here.
+        if !self.agent.managers().heard(self.serial, clock::mono()) {
+            return Err(self.ending("ended"));
+        }
+        self.take(Message::parse(line)?, assembly)
     }
 
     /// Why the connection is over, unless we ended it ourselves.
@@ -276,8 +282,8 @@ impl Session {
     }
 
     /// Sends until the session ends, then closes the connection.
-    fn send(&self, mut writer: Writer) {
-        let mut sender = Sender::new(self);
+    fn send(self: &Arc<Session>, mut writer: Writer) {
+        let mut sender = Sender::new(Arc::clone(self));
         while !self.over() {
             let heard = self.agent.bell.heard();
             let mut out = Vec::new();
@@ -301,8 +307,8 @@ impl Session {
 }
 
 /// The sending side's place in what there is to say.
-struct Sender<'s> {
-    session: &'s Session,
+struct Sender {
+    session: Arc<Session>,
     beat_at: Mono,
     /// Whether the last beat told of trouble with the disk.
     told_trouble: bool,
@@ -318,8 +324,8 @@ struct Sender<'s> {
     catching_up: bool,
 }
 
-impl<'s> Sender<'s> {
-    fn new(session: &'s Session) -> Sender<'s> {
+impl Sender {
+    fn new(session: Arc<Session>) -> Sender {
         Sender {
             session,
             beat_at: Mono(0),
@@ -336,7 +342,7 @@ impl<'s> Sender<'s> {
 
     /// Appends what is to be said next; nothing when all is said for now.
     fn fill(&mut self, out: &mut Vec<u8>) {
-        let agent = &self.session.agent;
+        let agent = Arc::clone(&self.session.agent);
         let now = clock::mono();
         for message in std::mem::take(&mut self.session.shared().outbox) {
             push(out, &message);
@@ -400,7 +406,7 @@ impl<'s> Sender<'s> {
 
     /// Appends a batch of the oldest epoch that the manager lacks something of.
     fn push_records(&mut self, out: &mut Vec<u8>) {
-        let spool = &self.session.agent.recorder.spool;
+        let spool = Arc::clone(&self.session.agent.recorder.spool);
         self.catching_up = false;
         for range in spool.ranges() {
             let sent = self

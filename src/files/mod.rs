@@ -4,7 +4,7 @@
 //! after any crash, either the old one or the new one, whole.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -14,6 +14,7 @@ use crate::error::{Context, Error, Result};
 use crate::model::{Id, Name, Wall};
 use crate::units::size_text;
 
+pub mod disk;
 mod lock;
 mod secret;
 
@@ -29,7 +30,7 @@ pub use secret::{Holder, KeyFile, read_keys, secret, write_keys};
 /// costs no more memory than `max`.
 pub fn read_bounded(path: &Path, max: usize) -> Result<Vec<u8>> {
     let doing = || format!("read {}", path.display());
-    let file = File::open(path).context(doing)?;
+    let file = disk::open(path).context(doing)?;
     let mut bytes = Vec::new();
     file.take((max as u64).saturating_add(1))
         .read_to_end(&mut bytes)
@@ -43,7 +44,7 @@ pub fn read_bounded(path: &Path, max: usize) -> Result<Vec<u8>> {
 
 /// Whether there is a file of no bytes.
 pub fn is_empty(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() == 0)
+    disk::look(path).is_ok_and(|found| found.is_file && found.bytes == 0)
 }
 
 /// Replaces a file whole and durably: a temporary file beside it is written,
@@ -65,10 +66,10 @@ fn replace_inner(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
         _ => path.to_path_buf(),
     };
     let temp = beside(&path)?;
-    let done = write_new(&temp, &path, parts).and_then(|()| fs::rename(&temp, &path));
+    let done = write_new(&temp, &path, parts).and_then(|()| disk::rename(&temp, &path));
     if let Err(cause) = done {
         // The first failure is the one to tell; a temp that cannot go either changes nothing.
-        let _ = fs::remove_file(&temp);
+        let _ = disk::remove(&temp);
         return Err(cause);
     }
     sync_parent(&path)
@@ -90,46 +91,23 @@ fn beside(path: &Path) -> io::Result<PathBuf> {
 }
 
 fn write_new(temp: &Path, old: &Path, parts: &[&[u8]]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).open(temp)?;
-    if let Ok(found) = fs::metadata(old) {
-        // Before the content, so that a secret is never readable more widely than it was.
-        file.set_permissions(found.permissions())?;
-    }
+    let mut file = disk::create_like(temp, old)?;
     for part in parts {
         file.write_all(part)?;
     }
     file.sync_all()
 }
 
-#[cfg(unix)]
+/// Makes the names in a file's directory durable.
 fn sync_parent(path: &Path) -> io::Result<()> {
-    let parent = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    match File::open(parent)?.sync_all() {
-        // Some file systems (FUSE, SMB) know no sync of a directory and say so with EINVAL.
-        Err(cause) if cause.kind() == io::ErrorKind::InvalidInput => Ok(()),
-        other => other,
-    }
-}
-
-#[cfg(not(unix))]
-fn sync_parent(_: &Path) -> io::Result<()> {
-    // A directory cannot be opened for syncing here; NTFS journals the rename itself.
-    Ok(())
+    let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    disk::sync_dir(parent.unwrap_or(Path::new(".")))
 }
 
 /// Makes a directory and what is missing above it, for the owner alone (mode
 /// 0700 on Unix). One that exists is left as it is.
 pub fn ensure_dir(path: &Path) -> Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder
-        .create(path)
-        .context(|| format!("create directory {}", path.display()))
+    disk::make_dirs(path).context(|| format!("create directory {}", path.display()))
 }
 
 /// Renames a file that can't be used, so that it can be looked at; its new name.
@@ -137,13 +115,13 @@ pub fn set_aside(path: &Path) -> Result<String> {
     let mut aside = path.as_os_str().to_owned();
     aside.push(".bad");
     let aside = PathBuf::from(aside);
-    fs::rename(path, &aside).context(|| format!("set {} aside", path.display()))?;
+    disk::rename(path, &aside).context(|| format!("set {} aside", path.display()))?;
     Ok(aside.display().to_string())
 }
 
 /// Removes a file, or says why it could not; one that is gone already is fine.
 pub fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
+    match disk::remove(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(error).context(|| format!("remove {}", path.display()))
         }
@@ -153,7 +131,7 @@ pub fn remove(path: &Path) -> Result<()> {
 
 /// When a file was last written; `None` when that can't be told.
 pub fn modified(path: &Path) -> Option<Wall> {
-    let stamp = fs::metadata(path).ok()?.modified().ok()?;
+    let stamp = disk::look(path).ok()?.modified?;
     let since = stamp.duration_since(SystemTime::UNIX_EPOCH).ok()?;
     u64::try_from(since.as_millis()).ok().map(Wall)
 }
@@ -161,16 +139,10 @@ pub fn modified(path: &Path) -> Option<Wall> {
 /// The names of what is in a directory; none when there is no such directory.
 /// Names that are not UTF-8 are nobody's here and left out.
 pub fn names_in(dir: &Path) -> Result<Vec<String>> {
-    let doing = || format!("read {}", dir.display());
-    let entries = match fs::read_dir(dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.context(doing)?,
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        names.extend(entry.context(doing)?.file_name().into_string());
+    match disk::names(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        names => names.context(|| format!("read {}", dir.display())),
     }
-    Ok(names)
 }
 
 /// The host's name as a valid name (from the kernel on Linux, else the environment),
@@ -210,12 +182,8 @@ pub type Stamp = (Option<SystemTime>, u64, u64);
 /// A file's stamp, or `None` when it cannot be seen. A file that was edited or
 /// replaced has another stamp.
 pub fn stamp(path: &Path) -> Option<Stamp> {
-    let found = fs::metadata(path).ok()?;
-    #[cfg(unix)]
-    let inode = std::os::unix::fs::MetadataExt::ino(&found);
-    #[cfg(not(unix))]
-    let inode = 0;
-    Some((found.modified().ok(), found.len(), inode))
+    let found = disk::look(path).ok()?;
+    Some((found.modified, found.bytes, found.inode))
 }
 
 /// Where `program` (`agent` or `manager`) keeps its data: the directory given
@@ -279,6 +247,9 @@ fn first_of(system: System, list: PathBuf) -> PathBuf {
         _ => list,
     }
 }
+
+#[cfg(test)]
+pub mod simulated;
 
 #[cfg(test)]
 mod tests {

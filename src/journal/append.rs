@@ -5,11 +5,11 @@
 //! after the last durable number and holds all that waited. Who can have the lines again
 //! from elsewhere need not keep them; then nothing can be written after a failure.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Error, Result};
+use crate::files::disk::{self, WriteFile};
 use crate::journal::index::Segment;
 use crate::journal::segment::{Base, Totals};
 
@@ -17,30 +17,6 @@ use crate::journal::segment::{Base, Totals};
 pub const UNSYNCED_BYTES_MAX: usize = 1024 * 1024;
 /// Memory kept for waiting lines once they are durable.
 const WAITING_BYTES_KEPT: usize = 16 * 1024;
-
-/// A file that segments are written to: the seam where tests let writes and syncs fail.
-pub trait SegmentFile: Write + Send {
-    /// Makes all that was written durable.
-    fn sync(&mut self) -> io::Result<()>;
-}
-
-impl SegmentFile for File {
-    fn sync(&mut self) -> io::Result<()> {
-        self.sync_data()
-    }
-}
-
-/// Creates (or empties) the file of a new segment.
-pub type Create = Box<dyn Fn(&Path) -> io::Result<Box<dyn SegmentFile>> + Send>;
-
-/// Segments on the file system itself.
-pub fn create_file() -> Create {
-    Box::new(|path| {
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true);
-        Ok(Box::new(options.open(path)?))
-    })
-}
 
 /// When records are made durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +39,7 @@ pub enum Unsynced {
 }
 
 struct Open {
-    file: Box<dyn SegmentFile>,
+    file: WriteFile,
     path: PathBuf,
     bytes: u64,
     /// The directory does not durably know the file yet.
@@ -73,7 +49,6 @@ struct Open {
 /// Appends the records of one epoch.
 pub struct Appender {
     dir: PathBuf,
-    create: Create,
     mode: SyncMode,
     unsynced: Unsynced,
     segment_bytes_max: u64,
@@ -98,11 +73,9 @@ impl Appender {
         segment_bytes_max: u64,
         mode: SyncMode,
         unsynced: Unsynced,
-        create: Create,
     ) -> Appender {
         Appender {
             dir: dir.to_path_buf(),
-            create,
             mode,
             unsynced,
             segment_bytes_max,
@@ -179,7 +152,7 @@ impl Appender {
             .sync()
             .context(|| format!("sync {}", open.path.display()));
         let synced = synced.and_then(|()| match std::mem::take(&mut open.fresh) {
-            true => sync_dir(&self.dir),
+            true => disk::sync_dir(&self.dir).context(|| format!("sync {}", self.dir.display())),
             false => Ok(()),
         });
         match synced {
@@ -237,7 +210,7 @@ impl Appender {
             return Err(Error::new(text));
         }
         let line = self.durable.line();
-        let mut file = (self.create)(&path).context(|| format!("create {}", path.display()))?;
+        let mut file = disk::create(&path).context(|| format!("create {}", path.display()))?;
         file.write_all(line.as_bytes())
             .context(|| format!("write {}", path.display()))?;
         let bytes = line.len() as u64;
@@ -272,15 +245,4 @@ pub struct Written {
     pub last: u64,
     /// The segment's size.
     pub bytes: u64,
-}
-
-/// Makes the directory's entries durable (a no-op where that can't be asked for).
-pub fn sync_dir(dir: &Path) -> Result<()> {
-    #[cfg(unix)]
-    File::open(dir)
-        .and_then(|d| d.sync_all())
-        .context(|| format!("sync {}", dir.display()))?;
-    #[cfg(not(unix))]
-    let _ = dir;
-    Ok(())
 }

@@ -4,12 +4,10 @@
 //! last number; nothing on disk is changed by looking. Only whole segments are
 //! ever removed, and the newest of an epoch only when the caller gives up the epoch.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Result};
-use crate::files::remove;
-use crate::journal::append::sync_dir;
+use crate::files::{disk, remove};
 use crate::journal::segment::{Base, Item, Scanner, Totals};
 use crate::model::{Epoch, Id, Wall};
 use crate::record::{self, Body, GapWhy, Record, Span};
@@ -282,11 +280,9 @@ pub fn list_segments(dir: &Path) -> Result<Vec<SegmentName>> {
 }
 
 fn segment_names(dir: &Path, notes: &mut Vec<String>) -> Result<Vec<SegmentName>> {
-    let reading = || format!("read {}", dir.display());
     let mut names = Vec::new();
-    for entry in fs::read_dir(dir).context(reading)? {
-        let name = entry.context(reading)?.file_name();
-        let Some(name) = name.to_str() else { continue };
+    let found = disk::names(dir).context(|| format!("read {}", dir.display()))?;
+    for name in &found {
         match Base::parse_name(name) {
             Some((order, epoch, first)) => names.push(SegmentName {
                 name: name.to_string(),
@@ -318,7 +314,7 @@ fn read_segment(
 ) -> Result<Option<(Segment, Totals)>> {
     let first = file_base.last + 1;
     let mut scanner = Scanner::open(path, first)?;
-    let metadata = fs::metadata(path).context(|| format!("look at {}", path.display()))?;
+    let seen = disk::look(path).context(|| format!("look at {}", path.display()))?;
     let fits = |b: &Base| b.epoch == file_base.epoch && b.last == file_base.last;
     let base = match scanner.base().filter(fits) {
         Some(base) => base,
@@ -344,7 +340,7 @@ fn read_segment(
         path: path.to_path_buf(),
         base,
         last,
-        bytes: metadata.len(),
+        bytes: seen.bytes,
     };
     Ok(Some((segment, totals)))
 }
@@ -404,7 +400,6 @@ fn replace_by_gap(dir: &Path, base: Base, last: u64, now: Wall) -> Result<Segmen
     };
     record::write_line(&mut text, span, now, &body);
     crate::files::replace(&path, text.as_bytes())?;
-    sync_dir(dir)?;
     Ok(Segment {
         path,
         base,

@@ -14,7 +14,7 @@ mod index;
 mod segment;
 mod walk;
 
-pub use append::{Appender, Create, SegmentFile, SyncMode, Unsynced, create_file};
+pub use append::{Appender, SyncMode, Unsynced};
 pub use follow::Follower;
 pub use index::{Depth, EpochIndex, Index, Segment, SegmentName, list_segments};
 pub use segment::{Base, Item, Scanner, Totals, base_of};

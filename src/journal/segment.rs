@@ -1,10 +1,10 @@
 //! One segment file: its name, its base line, and reading it front to back with
 //! damage turned into gaps.
 
-use std::fs::File;
 use std::path::Path;
 
 use crate::error::{Context, Error, Result};
+use crate::files::disk::{self, ReadFile};
 use crate::json;
 use crate::model::{Epoch, Id};
 use crate::net::line::{Line, LineError, LineReader, Step};
@@ -121,7 +121,7 @@ pub enum Item<'a> {
 /// Reads a segment's lines in order, passing over numbers seen before.
 #[derive(Debug)]
 pub struct Scanner {
-    reader: LineReader<File>,
+    reader: LineReader<ReadFile>,
     /// The number expected next.
     next: u64,
     /// The current line, when a hole before it was handed out first.
@@ -132,7 +132,7 @@ pub struct Scanner {
 impl Scanner {
     /// Reads `path` from its start; numbers below `next` are passed over.
     pub fn open(path: &Path, next: u64) -> Result<Scanner> {
-        let file = File::open(path).context(|| format!("open {}", path.display()))?;
+        let file = disk::open(path).context(|| format!("open {}", path.display()))?;
         Ok(Scanner {
             reader: LineReader::new(file, LINE_BYTES_MAX),
             next,

@@ -1,12 +1,12 @@
 //! The journal against torn, flipped, failing and vanishing files.
 
 use std::fs;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use super::*;
+use crate::clock::simulated::Dice;
+use crate::files::{self, simulated};
 use crate::model::{Epoch, Id, Wall};
 use crate::record::{self, Body, GapWhy, Record, Span};
 
@@ -77,7 +77,6 @@ fn appender(dir: &Path, segment_bytes: u64) -> Appender {
         segment_bytes,
         SyncMode::Interval,
         Unsynced::Kept,
-        create_file(),
     )
 }
 
@@ -102,7 +101,7 @@ fn whole(from: u64, to: u64) -> Vec<(u64, u64, Option<GapWhy>)> {
     (from..=to).map(|n| (n, n, None)).collect()
 }
 
-fn files(dir: &Path) -> Vec<PathBuf> {
+fn files_in(dir: &Path) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> = fs::read_dir(dir)
         .unwrap()
         .map(|e| e.unwrap().path())
@@ -143,7 +142,7 @@ fn records_come_back_across_segments_from_any_number() {
     let index = empty_index(dir.path());
     let mut appender = appender(dir.path(), 300);
     append(&mut appender, &index, 1, 30).unwrap();
-    assert!(files(dir.path()).len() > 5);
+    assert!(files_in(dir.path()).len() > 5);
     for next in 1..=31 {
         assert_eq!(follow(&index, next, 30), whole(next, 30));
     }
@@ -181,7 +180,7 @@ fn a_segment_cut_at_any_byte_keeps_what_was_whole() {
     let dir = tempfile::tempdir().unwrap();
     let index = empty_index(dir.path());
     append(&mut appender(dir.path(), 1 << 20), &index, 1, 5).unwrap();
-    let path = files(dir.path()).remove(0);
+    let path = files_in(dir.path()).remove(0);
     let bytes = fs::read(&path).unwrap();
     for len in 0..bytes.len() {
         fs::write(&path, &bytes[..len]).unwrap();
@@ -199,7 +198,7 @@ fn any_flipped_byte_becomes_a_gap_or_an_earlier_end() {
     let dir = tempfile::tempdir().unwrap();
     let index = empty_index(dir.path());
     append(&mut appender(dir.path(), 1 << 20), &index, 1, 5).unwrap();
-    let path = files(dir.path()).remove(0);
+    let path = files_in(dir.path()).remove(0);
     let bytes = fs::read(&path).unwrap();
     for at in 0..bytes.len() {
         let mut bad = bytes.clone();
@@ -250,60 +249,26 @@ fn a_missing_segment_and_a_damaged_end_become_gaps() {
     );
 }
 
-/// A file that fails once a shared allowance of operations is used up.
-struct Failing {
-    file: fs::File,
-    allowance: Arc<AtomicI64>,
+/// The directory of a simulated disk that fails after so many operations.
+fn failing(operations: u64) -> (simulated::Simulated, PathBuf) {
+    let disk = simulated::start();
+    let dir = PathBuf::from("/journal");
+    files::ensure_dir(&dir).unwrap();
+    allow(Some(operations));
+    (disk, dir)
 }
 
-impl Failing {
-    fn spend(&self) -> io::Result<()> {
-        match self.allowance.fetch_sub(1, Ordering::SeqCst) {
-            n if n > 0 => Ok(()),
-            _ => Err(io::ErrorKind::StorageFull.into()),
-        }
-    }
-}
-
-impl Write for Failing {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.spend().is_err() {
-            // As a full disk does: some bytes still go in.
-            let _ = self.file.write(&bytes[..bytes.len() / 2]);
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        self.file.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl SegmentFile for Failing {
-    fn sync(&mut self) -> io::Result<()> {
-        self.spend()
-    }
-}
-
-fn failing(allowance: Arc<AtomicI64>) -> Create {
-    Box::new(move |path| {
-        Ok(Box::new(Failing {
-            file: fs::File::create(path)?,
-            allowance: Arc::clone(&allowance),
-        }))
-    })
+fn allow(operations: Option<u64>) {
+    simulated::with(|disk| disk.allow(Path::new("/journal"), operations));
 }
 
 #[test]
 fn lines_that_were_let_go_of_leave_no_hole_after_a_failure() {
     for failing_at in 0..40 {
-        let dir = tempfile::tempdir().unwrap();
-        let index = empty_index(dir.path());
-        let allowance = Arc::new(AtomicI64::new(failing_at));
-        let create = failing(Arc::clone(&allowance));
+        let (_disk, dir) = failing(failing_at);
+        let index = empty_index(&dir);
         let (mode, unsynced) = (SyncMode::Interval, Unsynced::LetGo);
-        let mut appender = Appender::new(dir.path(), base(EPOCH, 1), 400, mode, unsynced, create);
+        let mut appender = Appender::new(&dir, base(EPOCH, 1), 400, mode, unsynced);
         let mut lost = false;
         for seq in 1..=12 {
             let before = appender.is_dirty();
@@ -316,12 +281,12 @@ fn lines_that_were_let_go_of_leave_no_hole_after_a_failure() {
             assert!(!lost || done.is_err(), "failing at {failing_at}, {seq}");
             lost |= done.is_err() && before;
             if done.is_err() {
-                allowance.store(1 << 40, Ordering::SeqCst);
+                allow(None);
             }
         }
         let durable = appender.durable().last;
         assert_eq!(follow(&index, 1, durable), whole(1, durable));
-        let (index, _) = Index::open(dir.path(), Depth::Everything).unwrap();
+        let (index, _) = Index::open(&dir, Depth::Everything).unwrap();
         let last = index.epoch(EPOCH).map_or(0, |e| e.last());
         assert!(last >= durable);
         assert_eq!(follow(&Mutex::new(index), 1, last), whole(1, last));
@@ -332,19 +297,9 @@ fn lines_that_were_let_go_of_leave_no_hole_after_a_failure() {
 fn whatever_write_or_sync_fails_every_record_is_kept_once() {
     for mode in [SyncMode::Always, SyncMode::Interval, SyncMode::Never] {
         for failing_at in 0..40 {
-            let dir = tempfile::tempdir().unwrap();
-            let index = empty_index(dir.path());
-            let allowance = Arc::new(AtomicI64::new(failing_at));
-            let shared = Arc::clone(&allowance);
-            let create = failing(shared);
-            let mut appender = Appender::new(
-                dir.path(),
-                base(EPOCH, 1),
-                400,
-                mode,
-                Unsynced::Kept,
-                create,
-            );
+            let (_disk, dir) = failing(failing_at);
+            let index = empty_index(&dir);
+            let mut appender = Appender::new(&dir, base(EPOCH, 1), 400, mode, Unsynced::Kept);
             let mut failures = 0;
             for seq in 1..=12 {
                 appender.take(&mut line(seq), seq, stored(seq));
@@ -352,10 +307,10 @@ fn whatever_write_or_sync_fails_every_record_is_kept_once() {
                     || (seq % 3 == 0 && appender.sync().is_err())
                 {
                     failures += 1;
-                    allowance.store(if failures < 3 { 2 } else { 1 << 40 }, Ordering::SeqCst);
+                    allow((failures < 3).then_some(2));
                 }
             }
-            allowance.store(1 << 40, Ordering::SeqCst);
+            allow(None);
             write(&mut appender, &index).unwrap();
             appender.sync().unwrap();
             assert_eq!(appender.durable().last, 12);
@@ -364,10 +319,38 @@ fn whatever_write_or_sync_fails_every_record_is_kept_once() {
                 whole(1, 12),
                 "{mode:?} failing at {failing_at}"
             );
-            let (index, notes) = Index::open(dir.path(), Depth::Everything).unwrap();
+            let (index, notes) = Index::open(&dir, Depth::Everything).unwrap();
             assert_eq!(index.epochs()[0].totals, stored(12), "{notes:?}");
             assert_eq!(follow(&Mutex::new(index), 1, 12), whole(1, 12));
         }
+    }
+}
+
+#[test]
+fn what_was_durable_outlives_a_power_cut() {
+    for seed in 0..400 {
+        let mut dice = Dice::new(seed);
+        let (_disk, dir) = failing(dice.below(30));
+        let index = empty_index(&dir);
+        let mode = *dice.one_of(&[SyncMode::Always, SyncMode::Interval]);
+        let mut appender = Appender::new(&dir, base(EPOCH, 1), 400, mode, Unsynced::Kept);
+        for seq in 1..=1 + dice.below(12) {
+            appender.take(&mut line(seq), seq, stored(seq));
+            let failed = write(&mut appender, &index).is_err();
+            if failed || (dice.once_in(3) && appender.sync().is_err()) {
+                allow(dice.once_in(2).then_some(3));
+            }
+        }
+        let durable = appender.durable().last;
+        drop(appender);
+        simulated::with(|disk| disk.cut_power(&dir, &mut dice));
+        let (index, _) = Index::open(&dir, Depth::Everything).unwrap();
+        let last = index.epoch(EPOCH).map_or(0, |e| e.last());
+        assert!(
+            last >= durable,
+            "seed {seed}: {durable} durable, {last} there"
+        );
+        assert_eq!(follow(&Mutex::new(index), 1, durable), whole(1, durable));
     }
 }
 
@@ -388,7 +371,7 @@ fn the_oldest_segments_become_one_gap() {
         assert_eq!(follow(&Mutex::new(again), 1, 30), got);
     }
     assert!(thinned > 5);
-    assert_eq!(files(dir.path()).len(), 2);
+    assert_eq!(files_in(dir.path()).len(), 2);
 }
 
 #[test]
@@ -408,7 +391,7 @@ fn acknowledged_segments_go_and_the_live_one_stays() {
     lock.remove_through(EPOCH, 30, Some(EPOCH)).unwrap();
     assert_eq!(lock.epochs()[0].segments.len(), 1);
     lock.remove_through(EPOCH, 30, None).unwrap();
-    assert!(lock.epochs().is_empty() && files(dir.path()).is_empty());
+    assert!(lock.epochs().is_empty() && files_in(dir.path()).is_empty());
 }
 
 #[test]
@@ -425,5 +408,5 @@ fn a_stub_keeps_where_an_epoch_ended() {
         (again.epochs()[0].last(), again.epochs()[0].totals),
         (30, stored(30))
     );
-    assert_eq!(files(dir.path()).len(), 1);
+    assert_eq!(files_in(dir.path()).len(), 1);
 }

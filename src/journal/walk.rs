@@ -5,11 +5,11 @@
 //! failed sync left in two segments the newer segment's count; where the newer one ends
 //! early (its writer died), the older one's do. A segment that is gone is passed over.
 
-use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Error, Result};
+use crate::files::disk;
 use crate::journal::index::SegmentName;
 use crate::net::line::{LineError, LineReader, Step};
 use crate::record::{self, LINE_BYTES_MAX, Span};
@@ -121,7 +121,7 @@ impl<'s> Walk<'s> {
         each: &mut impl FnMut(Found<'_>),
     ) -> Result<()> {
         let path = self.dir.join(&segment.name);
-        let file = match File::open(&path) {
+        let file = match disk::open(&path) {
             Ok(file) => BufReader::with_capacity(READ_BYTES, file),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.walked.vanished = true;

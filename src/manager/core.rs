@@ -31,6 +31,7 @@ use crate::model::{Epoch, Id, Name};
 use crate::net::resolve::Resolver;
 use crate::proto::{self, Hello, Role, Side};
 use crate::record::Record;
+use crate::threads;
 
 /// How often the fleet file is looked at.
 const WATCH_EVERY: Duration = Duration::from_secs(2);
@@ -74,7 +75,7 @@ struct Notices {
 /// See the module text.
 pub struct Core {
     options: Options,
-    _lock: DirLock,
+    _lock: Option<DirLock>,
     id: Id,
     /// Made anew by every process.
     instance: Id,
@@ -114,6 +115,17 @@ impl Core {
     }
 
     fn start_locked(options: Options, lock: DirLock) -> Result<Arc<Core>> {
+        let core = Core::assemble(options, Some(lock))?;
+        core.start_thread("keeper", Core::keep)?;
+        core.start_thread("judge", Core::judge)?;
+        if let Err(error) = control::listen(&core) {
+            core.notice(format!("{error}; silences can't be asked for from outside"));
+        }
+        Ok(core)
+    }
+
+    /// A manager of which nothing runs yet.
+    fn assemble(options: Options, lock: Option<DirLock>) -> Result<Arc<Core>> {
         for part in ["agents", "alerts", "history"] {
             files::ensure_dir(&options.data.join(part))?;
         }
@@ -123,7 +135,7 @@ impl Core {
             log::line(format_args!("{error}; it is kept as {aside}"));
             Ok::<_, Error>(Verdicts::default())
         })?;
-        let core = Arc::new(Core {
+        Ok(Arc::new(Core {
             id: files::own_id(&options.data)?,
             quiet: quiet::Quiet::load(&options.data)?,
             options,
@@ -146,21 +158,12 @@ impl Core {
             notices: Mutex::default(),
             knocks: Knocks::default(),
             alerts: Posts::default(),
-        });
-        core.start_thread("keeper", Core::keep)?;
-        core.start_thread("judge", Core::judge)?;
-        if let Err(error) = control::listen(&core) {
-            core.notice(format!("{error}; silences can't be asked for from outside"));
-        }
-        Ok(core)
+        }))
     }
 
     fn start_thread(self: &Arc<Core>, name: &str, run: fn(Arc<Core>)) -> Result<()> {
         let core = Arc::clone(self);
-        std::thread::Builder::new()
-            .name(name.into())
-            .stack_size(STACK_BYTES)
-            .spawn(move || run(core))
+        threads::start(name, STACK_BYTES, move || run(core))
             .context(|| format!("start the {name} thread"))?;
         Ok(())
     }
@@ -445,7 +448,7 @@ impl Core {
         }
         self.fill(&agent.name, &saved)?;
         let name = agent.name.clone();
-        let (link, _thread) = Link::start(self, name, contact_of(agent), key_file, saved)?;
+        let link = Link::start(self, name, contact_of(agent), key_file, saved)?;
         self.links().insert(agent.name.clone(), Arc::clone(&link));
         Ok(link)
     }
@@ -475,18 +478,22 @@ impl Core {
     fn keep(self: Arc<Core>) {
         for round in 1.. {
             clock::sleep(WATCH_EVERY);
-            self.watch_file();
-            self.save_told();
-            self.watch_quiet();
-            if round % SAVE_ROUNDS == 0 {
-                self.check_keys();
-                self.save_states();
-            }
-            if round % RETAIN_ROUNDS == 0 {
-                self.prune_quiet();
-                if let Err(error) = self.retain() {
-                    self.notice(format!("history: {error}"));
-                }
+            self.keep_once(round);
+        }
+    }
+
+    fn keep_once(self: &Arc<Core>, round: u64) {
+        self.watch_file();
+        self.save_told();
+        self.watch_quiet();
+        if round % SAVE_ROUNDS == 0 {
+            self.check_keys();
+            self.save_states();
+        }
+        if round % RETAIN_ROUNDS == 0 {
+            self.prune_quiet();
+            if let Err(error) = self.retain() {
+                self.notice(format!("history: {error}"));
             }
         }
     }

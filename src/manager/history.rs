@@ -9,9 +9,7 @@ use std::time::Duration;
 use super::state;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::journal::{
-    Appender, Base, Depth, Index, Segment, SyncMode, Totals, Unsynced, create_file,
-};
+use crate::journal::{Appender, Base, Depth, Index, Segment, SyncMode, Totals, Unsynced};
 use crate::log;
 use crate::model::{Epoch, Id, NAME_LEN_MAX, Name, NamesSeen, Wall};
 use crate::proto::EpochRange;
@@ -178,7 +176,6 @@ impl History {
                 SEGMENT_BYTES,
                 SyncMode::Interval,
                 Unsynced::LetGo,
-                create_file(),
             ),
             epoch,
             received: false,

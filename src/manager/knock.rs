@@ -19,6 +19,7 @@ use crate::net::door::Door;
 use crate::net::listen::{self, Gate, STACK_BYTES, Stop};
 use crate::proto::Hello;
 use crate::proto::handshake::Refusal;
+use crate::threads;
 
 /// Most connections that are greeted at once; a greeted one is handed to its link.
 const CONNECTIONS_MAX: usize = 32;
@@ -64,10 +65,7 @@ pub fn start(core: &Arc<Core>, addr: SocketAddr) -> Result<SocketAddr> {
         let handler = move |stream, peer| greet(&core, &door, stream, peer);
         listen::serve(listener, &gate, "knock", handler, &stop);
     };
-    std::thread::Builder::new()
-        .name("accept".into())
-        .stack_size(STACK_BYTES)
-        .spawn(accept)
+    threads::start("accept", STACK_BYTES, accept)
         .context(|| format!("start the thread that listens on {bound}"))?;
     Ok(bound)
 }

@@ -12,7 +12,6 @@ use std::net::{Shutdown, TcpStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::board;
@@ -27,10 +26,11 @@ use crate::clock;
 use crate::error::{Context, Error, Result};
 use crate::files::KeyFile;
 use crate::key::{Key, Rights};
-use crate::model::{ContentHash, Id, KeyId, Mono, Name, Revision};
+use crate::model::{ContentHash, Id, KeyId, Mono, Name, Revision, Wall};
 use crate::net::back_off::back_off;
 use crate::proto::handshake::Refusal;
 use crate::proto::{self, Hello, Message, SILENCE_MAX_S, Side};
+use crate::threads;
 use crate::units::HostPort;
 
 /// What was stored is made durable, and acknowledged, within this time.
@@ -65,7 +65,8 @@ struct Shared {
 
 /// What cutting a session needs, and why it was cut.
 struct Live {
-    stream: TcpStream,
+    /// To cut its connection with, once it has one.
+    cutter: Option<TcpStream>,
     instance: Id,
     key: Option<KeyId>,
     heard: Mono,
@@ -101,7 +102,7 @@ impl Link {
         contact: Contact,
         key_file: Option<KeyFile>,
         state: AgentState,
-    ) -> Result<(Arc<Link>, JoinHandle<()>)> {
+    ) -> Result<Arc<Link>> {
         let state = AgentState {
             connected: false,
             since: clock::wall(),
@@ -129,12 +130,11 @@ impl Link {
             stopped: AtomicBool::new(false),
         });
         let running = Arc::clone(&link);
-        let thread = std::thread::Builder::new()
-            .name(format!("link-{}", link.name))
-            .stack_size(STACK_BYTES)
-            .spawn(move || running.run())
-            .context(|| format!("start the link to {}", link.name))?;
-        Ok((link, thread))
+        threads::start(&format!("link-{}", link.name), STACK_BYTES, || {
+            running.run()
+        })
+        .context(|| format!("start the link to {}", link.name))?;
+        Ok(link)
     }
 
     /// Ends the link: its threads are on their way out on return.
@@ -147,7 +147,9 @@ impl Link {
     fn cut(&self, why: &'static str) {
         if let Some(live) = &mut self.shared().session {
             live.cut = Some(why);
-            let _ = live.stream.shutdown(Shutdown::Both);
+            if let Some(cutter) = &live.cutter {
+                let _ = cutter.shutdown(Shutdown::Both);
+            }
         }
     }
 
@@ -371,19 +373,14 @@ impl Link {
         Ok((self.core.hello(Side::Dialled, &self.name), key))
     }
 
-    /// Checks who it is, and notes how its clock compares.
-    fn admit(&self, channel: &Channel) -> Result<()> {
-        let hello = &channel.peer;
-        if channel.key.is_some() {
+    /// Checks who it is that has said `hello` when this clock stood at `at`, notes how the
+    /// clocks compare, and opens its history.
+    fn admit(&self, hello: &Hello, key: Option<&Key>, at: Wall) -> Result<()> {
+        if key.is_some() {
             self.check_id(hello.id)?;
         }
         self.core.pin(hello.id, &self.name)?;
-        let middle = channel.asked.0 / 2 + channel.heard.0 / 2;
-        let offset = i64::try_from(i128::from(hello.at.0) - i128::from(middle)).unwrap_or(0);
-        let stream = channel
-            .writer
-            .cutter()
-            .context(|| format!("serve {}", self.name))?;
+        let offset = i64::try_from(i128::from(hello.at.0) - i128::from(at.0)).unwrap_or(0);
         let mut shared = self.shared();
         if shared.state.id != Some(hello.id) {
             shared.state.announced_epochs.clear();
@@ -391,18 +388,33 @@ impl Link {
         }
         shared.state.id = Some(hello.id);
         shared.state.clock_offset_ms = Some(offset);
-        shared.state.reads_only = only_reads(channel.key.as_ref());
+        shared.state.reads_only = only_reads(key);
         if shared.state.reads_only {
             shared.state.rejected = None;
         }
         shared.session = Some(Live {
-            stream,
+            cutter: None,
             instance: hello.instance,
-            key: channel.key.as_ref().map(Key::id),
+            key: key.map(Key::id),
             heard: clock::mono(),
             cut: None,
         });
+        drop(shared);
+        let opened = History::open(self.core.data(), hello.id, &self.name)?;
+        *self.history.lock().expect("history") = Some(opened);
         Ok(())
+    }
+
+    /// Hands over the session's connection, to be cut when it is to end; false when that
+    /// was so already.
+    fn attach(&self, cutter: TcpStream) -> bool {
+        match &mut self.shared().session {
+            Some(live) if live.cut.is_none() => {
+                live.cutter = Some(cutter);
+                true
+            }
+            _ => false,
+        }
     }
 
     /// A key speaks for a name, and the id beside it is only said. So an id whose history
@@ -434,7 +446,8 @@ impl Link {
 
     /// One session, from the greeting to its end, which always has a reason.
     fn session(self: &Arc<Link>, mut channel: Channel) -> Error {
-        if let Err(error) = self.admit(&channel) {
+        let middle = Wall(channel.asked.0 / 2 + channel.heard.0 / 2);
+        if let Err(error) = self.admit(&channel.peer, channel.key.as_ref(), middle) {
             channel.refuse(&error.to_string());
             return error;
         }
@@ -448,22 +461,17 @@ impl Link {
     fn serve(self: &Arc<Link>, channel: Channel) -> Result<()> {
         let doing = || format!("serve {}", self.name);
         let Channel {
-            peer,
-            mut reader,
-            writer,
-            ..
+            mut reader, writer, ..
         } = channel;
-        let mut history = self.history.lock().expect("history");
-        *history = Some(History::open(self.core.data(), peer.id, &self.name)?);
-        drop(history);
         let closer = writer.cutter().context(doing)?;
+        if !self.attach(writer.cutter().context(doing)?) {
+            writer.close();
+            return Err(Error::new("ended"));
+        }
         let over = Arc::new(AtomicBool::new(false));
         let (link, ended) = (Arc::clone(self), Arc::clone(&over));
-        let sender = std::thread::Builder::new()
-            .name("send".into())
-            .stack_size(STACK_BYTES)
-            .spawn(move || link.send(writer, &ended))
-            .context(doing)?;
+        let send = move || link.send(writer, &ended);
+        let sender = threads::start("send", STACK_BYTES, send).context(doing)?;
         let mut intake = Intake::new(self);
         let ended = intake.read(&mut reader);
         // What came before the end is stored all the same.
@@ -471,25 +479,16 @@ impl Link {
         over.store(true, Ordering::SeqCst);
         self.bell.ring();
         let _ = closer.shutdown(Shutdown::Both);
-        let _ = sender.join();
+        sender.join();
         outcome
     }
 
     /// Sends beats, acknowledgements and configurations until the session is over.
     fn send(&self, mut writer: Writer, over: &AtomicBool) {
-        let mut beat_at = clock::mono().after(Duration::from_secs(proto::BEAT_EVERY_S));
+        let mut beat_at = next_beat();
         while !over.load(Ordering::SeqCst) && !self.is_stopped() {
             let heard = self.bell.heard();
-            let mut out = String::new();
-            for message in self.take_outbox() {
-                out.push_str(&message.line());
-            }
-            let now = clock::mono();
-            if now >= beat_at {
-                beat_at = now.after(Duration::from_secs(proto::BEAT_EVERY_S));
-                let at = clock::wall();
-                out.push_str(&Message::Beat { at, status: None }.line());
-            }
+            let out = self.to_say(&mut beat_at);
             if out.is_empty() {
                 self.bell.wait(heard, beat_at);
             } else if writer.write(out.as_bytes()).is_err() {
@@ -497,6 +496,18 @@ impl Link {
             }
         }
         writer.close();
+    }
+
+    /// What is to be said now; a beat when it is time for one.
+    fn to_say(&self, beat_at: &mut Mono) -> String {
+        let messages = self.take_outbox();
+        let mut out: String = messages.iter().map(Message::line).collect();
+        if clock::mono() >= *beat_at {
+            *beat_at = next_beat();
+            let at = clock::wall();
+            out.push_str(&Message::Beat { at, status: None }.line());
+        }
+        out
     }
 
     /// What is to be said, an offer of the configuration included when it is due.
@@ -561,6 +572,11 @@ impl Link {
             .set_link(&self.name, link, clock::wall());
         self.core.bell().ring();
     }
+}
+
+/// When the next beat is due.
+fn next_beat() -> Mono {
+    clock::mono().after(Duration::from_secs(proto::BEAT_EVERY_S))
 }
 
 /// Whether a key lets its manager do no more than receive results.

@@ -24,6 +24,7 @@ use crate::log;
 use crate::model::{Epoch, Mono, Name};
 use crate::record::Record;
 use crate::term::Lines;
+use crate::threads;
 
 /// How often another manager's files are looked at, and the rest between looks at ours.
 const POLL_EVERY: Duration = Duration::from_millis(100);
@@ -72,11 +73,10 @@ fn follow(data: &Path, path: &Path) -> Result<()> {
     tail.poll(|_, _, _| {})?;
     follower.fill(&fleet)?;
     let feeding = Arc::clone(&follower);
-    std::thread::Builder::new()
-        .name("follow".into())
-        .stack_size(STACK_BYTES)
-        .spawn(move || feeding.feed(&fleet, &mut tail))
-        .context(|| "start the following thread".to_string())?;
+    threads::start("follow", STACK_BYTES, move || {
+        feeding.feed(&fleet, &mut tail)
+    })
+    .context(|| "start the following thread".to_string())?;
     live::run(&follower.board, &follower.bell, &Lines::stdin()?);
     Ok(())
 }

@@ -13,12 +13,12 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::thread;
 use std::time::Duration;
 
 use crate::clock;
 use crate::error::{Context, Result};
 use crate::log;
+use crate::threads;
 
 /// Stack of a thread that serves a connection. Only what is touched costs memory.
 /// JSON nested as deep as the reader allows takes over 64 KiB without optimisation.
@@ -155,8 +155,7 @@ impl Gate {
                 next();
             }
         };
-        let builder = thread::Builder::new().name(thread_name.to_string());
-        let spawned = builder.stack_size(STACK_BYTES).spawn(work);
+        let spawned = threads::start(thread_name, STACK_BYTES, work);
         if spawned.is_err() {
             self.state().lost += 1;
         }
@@ -287,6 +286,7 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
+    use std::thread;
 
     /// A served listener whose handler reports the peer, then echoes one byte.
     struct Served {

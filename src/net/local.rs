@@ -36,6 +36,7 @@ mod system {
     use crate::clock;
     use crate::error::{Context, Error, Result};
     use crate::net::line::{Line, LineReader};
+    use crate::threads;
 
     /// Longest wait for either side.
     const PATIENCE: Duration = Duration::from_secs(5);
@@ -56,19 +57,16 @@ mod system {
         }
         let listener = UnixListener::bind(path).context(doing)?;
         fs::set_permissions(path, Permissions::from_mode(0o600)).context(doing)?;
-        std::thread::Builder::new()
-            .name("control".into())
-            .stack_size(STACK_BYTES)
-            .spawn(move || {
-                loop {
-                    match listener.accept() {
-                        // A peer that breaks off has no answer coming.
-                        Ok((stream, _)) => drop(converse(stream, &answer)),
-                        Err(_) => clock::sleep(BACK_OFF),
-                    }
+        threads::start("control", STACK_BYTES, move || {
+            loop {
+                match listener.accept() {
+                    // A peer that breaks off has no answer coming.
+                    Ok((stream, _)) => drop(converse(stream, &answer)),
+                    Err(_) => clock::sleep(BACK_OFF),
                 }
-            })
-            .context(|| "start the control thread".to_string())?;
+            }
+        })
+        .context(|| "start the control thread".to_string())?;
         Ok(())
     }
 

@@ -15,6 +15,7 @@ use std::time::Duration;
 use crate::clock;
 use crate::error::plain;
 use crate::model::Mono;
+use crate::threads;
 use crate::units::{Host, HostPort, duration_text};
 
 /// How long addresses are used before the name is looked up again.
@@ -141,10 +142,7 @@ impl Resolver {
             return;
         }
         let resolver = self.clone();
-        let spawned = std::thread::Builder::new()
-            .name("resolve".into())
-            .stack_size(STACK_BYTES)
-            .spawn(move || resolver.serve());
+        let spawned = threads::start("resolve", STACK_BYTES, move || resolver.serve());
         // Without a thread the queue waits for one of the others; with none at all the
         // waiters time out, which is what they can tell.
         if spawned.is_ok() {

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use tcpmon::clock;
-use tcpmon::journal::{Appender, Base, Depth, Index, SyncMode, Totals, Unsynced, create_file};
+use tcpmon::journal::{Appender, Base, Depth, Index, SyncMode, Totals, Unsynced};
 use tcpmon::json::Reader;
 use tcpmon::model::{Epoch, Id, Mono, NamesSeen, Target, Terms, Wall};
 use tcpmon::record::{self, Record, SkipWhy, Span};
@@ -111,7 +111,7 @@ fn appender(dir: &Path, mode: SyncMode) -> Appender {
         last: 0,
         totals: Totals::default(),
     };
-    Appender::new(dir, base, 4 << 20, mode, Unsynced::Kept, create_file())
+    Appender::new(dir, base, 4 << 20, mode, Unsynced::Kept)
 }
 
 /// Writes records and appends them in groups, as the agent's spool does.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::deliver::deliver;
 use super::receiver::Receiver;
-use crate::alert::{AlertEvent, AlertRule};
+use crate::alert::{AlertEvent, AlertRule, Message};
 use crate::bell::Bell;
 use crate::clock;
 use crate::error::{Context, Error, Result};
@@ -21,6 +21,7 @@ use crate::json;
 use crate::manager::board::{Board, Look};
 use crate::manager::core::Core;
 use crate::model::{Mono, Name, Wall};
+use crate::threads;
 
 /// Largest file of a receiver, in bytes.
 const FILE_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -162,10 +163,8 @@ impl Post {
             stopped: AtomicBool::new(false),
         });
         let (running, core) = (Arc::clone(&post), Arc::clone(core));
-        std::thread::Builder::new()
-            .name(format!("alert-{name}"))
-            .stack_size(STACK_BYTES)
-            .spawn(move || running.run(&core))
+        let run = move || running.run(&core);
+        threads::start(&format!("alert-{name}"), STACK_BYTES, run)
             .context(|| format!("start the thread of alert {name}"))?;
         Ok(post)
     }
@@ -221,37 +220,52 @@ impl Post {
     /// Saves and delivers for as long as the fleet names the receiver.
     fn run(&self, core: &Core) {
         let mut save_at = Mono(0);
+        let send = |rule: &AlertRule, message: &Message| {
+            let sent = deliver(core.resolver(), rule, message, &core.base());
+            sent.map_err(|error| error.to_string())
+        };
         while !self.is_stopped() {
             let heard = self.bell.heard();
-            if clock::mono() >= save_at && !self.save(core) {
-                save_at = clock::mono().after(SAVE_AGAIN);
-            }
-            let now = clock::wall();
-            let mut receiver = self.receiver();
-            let overflow = receiver.overflow();
-            let due = receiver.due(now).cloned();
-            let (rule, next_at) = (receiver.rule().clone(), receiver.next_at());
-            let unsaved = receiver.is_changed();
-            drop(receiver);
-            if let Some(told) = overflow {
-                core.notice(told);
-            }
-            let Some(message) = due else {
-                let rest = next_at.map_or(REST, |at| at.since(now).min(REST));
-                let until = clock::mono().after(rest);
-                let until = if unsaved { until.min(save_at) } else { until };
+            if let Some(until) = self.turn(core, &mut save_at, send) {
                 self.bell.wait(heard, until);
-                continue;
-            };
-            let result = deliver(core.resolver(), &rule, &message, &core.base());
-            let result = result.map_err(|error| error.to_string());
-            let told = self.receiver().tried(&message.id, result, clock::wall());
-            if clock::mono() >= save_at && !self.save(core) {
-                save_at = clock::mono().after(SAVE_AGAIN);
-            }
-            if let Some(told) = told {
-                core.notice(told);
             }
         }
+    }
+
+    /// Saves what has changed and delivers one message with `send`; with none to deliver,
+    /// when to look again. Nothing is saved before `save_at`.
+    fn turn(
+        &self,
+        core: &Core,
+        save_at: &mut Mono,
+        send: impl Fn(&AlertRule, &Message) -> std::result::Result<(), String>,
+    ) -> Option<Mono> {
+        if clock::mono() >= *save_at && !self.save(core) {
+            *save_at = clock::mono().after(SAVE_AGAIN);
+        }
+        let now = clock::wall();
+        let mut receiver = self.receiver();
+        let overflow = receiver.overflow();
+        let due = receiver.due(now).cloned();
+        let (rule, next_at) = (receiver.rule().clone(), receiver.next_at());
+        let unsaved = receiver.is_changed();
+        drop(receiver);
+        if let Some(told) = overflow {
+            core.notice(told);
+        }
+        let Some(message) = due else {
+            let rest = next_at.map_or(REST, |at| at.since(now).min(REST));
+            let until = clock::mono().after(rest);
+            return Some(if unsaved { until.min(*save_at) } else { until });
+        };
+        let result = send(&rule, &message);
+        let told = self.receiver().tried(&message.id, result, clock::wall());
+        if clock::mono() >= *save_at && !self.save(core) {
+            *save_at = clock::mono().after(SAVE_AGAIN);
+        }
+        if let Some(told) = told {
+            core.notice(told);
+        }
+        None
     }
 }

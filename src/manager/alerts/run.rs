@@ -18,6 +18,7 @@ use crate::clock;
 use crate::error::{Context, Error, Result, plain};
 use crate::model::{Mono, Why};
 use crate::text;
+use crate::threads;
 use crate::units::{HostPort, duration_text, timestamp};
 
 /// Most programs whose stderr is still open: children that they left behind may keep it so
@@ -181,8 +182,7 @@ fn listen(mut stderr: ChildStderr) -> io::Result<Receiver<Vec<u8>>> {
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    let builder = std::thread::Builder::new().name(name.to_string());
-    builder.stack_size(STACK_BYTES).spawn(work).map(drop)
+    threads::start(name, STACK_BYTES, work).map(drop)
 }
 
 /// What was said, up to its end, as much as is looked at, or a moment's silence: a child

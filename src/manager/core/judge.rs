@@ -21,31 +21,36 @@ impl Core {
         let mut observe_at = Wall(0);
         loop {
             let heard = self.bell.heard();
-            let now = clock::wall();
-            let mut board = self.board.lock().expect("board");
-            let told = {
-                let quiet = self.quiet();
-                let at = |target: &Name, at: Wall| match at == now {
-                    true => quiet.active(target, at),
-                    false => quiet.was(target, at),
-                };
-                board.settle(now, |target, time| at(target, time).map(|e| e.cause))
-            };
-            let looked = now >= observe_at || told || now.after(JUDGE_EVERY) < observe_at;
-            if looked {
-                let late = board.take_late();
-                let next_at = self.alerts.observe(&self, &board, &late, now);
-                let at_last = now.after(JUDGE_EVERY);
-                observe_at = next_at.map_or(at_last, |at| at.min(at_last));
-            }
-            drop(board);
-            if told {
-                self.told_unsaved.store(true, Ordering::SeqCst);
-                self.bell.ring();
-            }
+            self.judge_once(&mut observe_at);
             clock::sleep(JUDGE_GAP);
             let wait = JUDGE_EVERY.min(observe_at.since(clock::wall()));
             self.bell.wait(heard, clock::mono().after(wait));
+        }
+    }
+
+    /// Works out what is so now; `observe_at` is when receivers are to look again.
+    pub(in crate::manager) fn judge_once(&self, observe_at: &mut Wall) {
+        let now = clock::wall();
+        let mut board = self.board.lock().expect("board");
+        let told = {
+            let quiet = self.quiet();
+            let at = |target: &Name, at: Wall| match at == now {
+                true => quiet.active(target, at),
+                false => quiet.was(target, at),
+            };
+            board.settle(now, |target, time| at(target, time).map(|e| e.cause))
+        };
+        let looked = now >= *observe_at || told || now.after(JUDGE_EVERY) < *observe_at;
+        if looked {
+            let late = board.take_late();
+            let next_at = self.alerts.observe(self, &board, &late, now);
+            let at_last = now.after(JUDGE_EVERY);
+            *observe_at = next_at.map_or(at_last, |at| at.min(at_last));
+        }
+        drop(board);
+        if told {
+            self.told_unsaved.store(true, Ordering::SeqCst);
+            self.bell.ring();
         }
     }
 

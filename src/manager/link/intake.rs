@@ -1,7 +1,7 @@
 //! The receiving side of one session: stores what comes, shows it, acknowledges it
 //! once it is durable, and keeps the books on what the agent says of itself.
 
-use std::sync::MutexGuard;
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use super::{BATCH_LINES, Link, SYNC_EVERY, Shared};
@@ -17,8 +17,8 @@ use crate::record::{Body, GapWhy, Record};
 use crate::text::cut;
 
 /// The receiving side of one session.
-pub(super) struct Intake<'l> {
-    link: &'l Link,
+pub(super) struct Intake {
+    link: Arc<Link>,
     /// What the records that come are of.
     epoch: Option<Epoch>,
     /// The agent's current epoch.
@@ -28,10 +28,10 @@ pub(super) struct Intake<'l> {
     sync_at: Option<Mono>,
 }
 
-impl<'l> Intake<'l> {
-    pub(super) fn new(link: &'l Link) -> Intake<'l> {
+impl Intake {
+    pub(super) fn new(link: &Arc<Link>) -> Intake {
         Intake {
-            link,
+            link: Arc::clone(link),
             epoch: None,
             current: None,
             fresh: Vec::new(),
@@ -64,6 +64,7 @@ impl<'l> Intake<'l> {
         }
     }
 
+    /// Takes one line that the agent has sent.
     fn line(&mut self, line: &[u8]) -> Result<()> {
         if line.starts_with(b"{\"seq\":") {
             return self.record(line);

@@ -189,7 +189,7 @@ pub(in crate::manager) mod made {
     use std::path::{Path, PathBuf};
     use std::time::{Duration, UNIX_EPOCH};
 
-    use crate::journal::{Appender, Base, SyncMode, Totals, Unsynced, create_file, list_segments};
+    use crate::journal::{Appender, Base, SyncMode, Totals, Unsynced, list_segments};
     use crate::manager::state::{self, AgentState};
     use crate::model::{Epoch, Failure, Id, Name, Sample, Wall, Why};
     use crate::proto::EpochRange;
@@ -279,14 +279,7 @@ pub(in crate::manager) mod made {
         let dir = state::history_dir(data, base.agent);
         fs::create_dir_all(&dir).unwrap();
         Writing {
-            appender: Appender::new(
-                &dir,
-                base,
-                segment_bytes,
-                SyncMode::Never,
-                Unsynced::Kept,
-                create_file(),
-            ),
+            appender: Appender::new(&dir, base, segment_bytes, SyncMode::Never, Unsynced::Kept),
             dir,
             segment: PathBuf::new(),
             seq: base.last,

@@ -51,7 +51,7 @@ const PLACES: [(&str, &[&str], &[&str]); 3] = [
         "files",
         &["std::fs", "fs::", "File::", "OpenOptions"],
         // A Unix socket is a file that its listener makes and guards.
-        &["src/journal/", "src/files/", "src/net/local.rs"],
+        &["src/files/", "src/net/local.rs"],
     ),
 ];
 
@@ -228,8 +228,9 @@ impl Layers {
     /// Modules of the crate that are not on the map.
     pub fn unlisted(&self, lib: &Source) -> Vec<String> {
         let listed = |name: &str| self.order.iter().any(|(module, _)| module == name);
-        uses(&lib.code, "mod ")
-            .map(|at| (at, name(&lib.code[at + 4..])))
+        let code = lib.product();
+        uses(code, "mod ")
+            .map(|at| (at, name(&code[at + 4..])))
             .filter(|(_, name)| !listed(name))
             .map(|(at, name)| lib.complain(at, &format!("{name} is not on the map")))
             .collect()

@@ -16,8 +16,11 @@ pub struct Source {
 impl Source {
     pub fn new(path: &str, raw: &str) -> Source {
         let code = blanked(raw);
-        // A module of tests may be a file of its own.
-        let only_tests = path.starts_with("tests/") || path.ends_with("/tests.rs");
+        // A module of tests may be a file of its own; so are simulated edges.
+        let starts = |place: &&str| path.starts_with(*place);
+        let ends = |name: &&str| path.ends_with(*name);
+        let only_tests = ["tests/", "src/sim/"].iter().any(starts)
+            || ["/tests.rs", "/simulated.rs"].iter().any(ends);
         let tests_at = if only_tests { 0 } else { tests_at(&code) };
         Source {
             path: path.to_string(),
