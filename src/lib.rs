@@ -53,3 +53,6 @@ pub mod threads;
 pub mod agent;
 pub mod manager;
 pub mod server;
+
+#[cfg(test)]
+mod sim;

@@ -203,3 +203,6 @@ fn start(dir: &Path, options: Options, resolver: Resolver) -> Result<Arc<Agent>>
         managers: Mutex::new(managers),
     }))
 }
+
+#[cfg(test)]
+pub mod simulated;

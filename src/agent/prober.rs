@@ -425,6 +425,27 @@ impl Prober {
 }
 
 #[cfg(test)]
+impl Prober {
+    /// When the next probe is due that nobody makes.
+    pub fn next_at(&self) -> Option<Mono> {
+        self.pool().schedule.next_at()
+    }
+
+    /// Hands out the next probe to make.
+    pub fn take(&self, why: SkipWhy) -> Option<Job> {
+        let mut pool = self.pool();
+        let job = pool.schedule.take(clock::mono(), why);
+        self.record_skips(&mut pool);
+        job
+    }
+
+    /// Takes what it found.
+    pub fn end(&self, job: Job, sample: Sample) {
+        self.done(&mut self.pool(), job, sample);
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
     use std::io;

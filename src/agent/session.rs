@@ -48,8 +48,8 @@ struct Shared {
     ended: bool,
 }
 
-struct Session {
-    agent: Arc<Agent>,
+pub(super) struct Session {
+    pub(super) agent: Arc<Agent>,
     serial: u64,
     name: Name,
     rights: Rights,
@@ -139,7 +139,7 @@ pub fn attend(seat: Seat, channel: Channel, whence: &str) -> bool {
 }
 
 impl Session {
-    fn new(seat: &Seat, name: Name, rights: Rights) -> Arc<Session> {
+    pub(super) fn new(seat: &Seat, name: Name, rights: Rights) -> Arc<Session> {
         Arc::new(Session {
             agent: Arc::clone(&seat.agent),
             serial: seat.serial,
@@ -196,7 +196,11 @@ impl Session {
     }
 
     /// Takes a line that the manager has sent; else why the session is over.
-    fn line(&self, line: &[u8], assembly: &mut Assembly) -> std::result::Result<(), String> {
+    pub(super) fn line(
+        &self,
+        line: &[u8],
+        assembly: &mut Assembly,
+    ) -> std::result::Result<(), String> {
         // Nothing is obeyed that comes after the session was ended from here.
         if !self.agent.managers().heard(self.serial, clock::mono()) {
             return Err(self.ending("ended"));
@@ -301,15 +305,15 @@ impl Session {
         writer.close();
     }
 
-    fn over(&self) -> bool {
+    pub(super) fn over(&self) -> bool {
         self.shared().ended || !self.agent.managers().is_current(self.serial)
     }
 }
 
 /// The sending side's place in what there is to say.
-struct Sender {
+pub(super) struct Sender {
     session: Arc<Session>,
-    beat_at: Mono,
+    pub(super) beat_at: Mono,
     /// Whether the last beat told of trouble with the disk.
     told_trouble: bool,
     /// States still to be told, and the number they are as of.
@@ -325,7 +329,7 @@ struct Sender {
 }
 
 impl Sender {
-    fn new(session: Arc<Session>) -> Sender {
+    pub(super) fn new(session: Arc<Session>) -> Sender {
         Sender {
             session,
             beat_at: Mono(0),
@@ -341,7 +345,7 @@ impl Sender {
     }
 
     /// Appends what is to be said next; nothing when all is said for now.
-    fn fill(&mut self, out: &mut Vec<u8>) {
+    pub(super) fn fill(&mut self, out: &mut Vec<u8>) {
         let agent = Arc::clone(&self.session.agent);
         let now = clock::mono();
         for message in std::mem::take(&mut self.session.shared().outbox) {
@@ -443,6 +447,10 @@ impl Sender {
             }
             let through = follower.next() - 1;
             self.session.shared().sent.insert(range.epoch, through);
+            #[cfg(test)]
+            if clock::simulated::is_broken(clock::simulated::Broken::DeleteBeforeAck) {
+                spool.acknowledged(range.epoch, through);
+            }
             if self.announced.replace(range.epoch) != Some(range.epoch) {
                 push(out, &Message::Epoch(range.epoch));
             }

@@ -14,7 +14,7 @@ use crate::bell::Bell;
 use crate::clock;
 use crate::error::{Context, Result};
 use crate::files;
-use crate::journal::{Appender, Base, Depth, Index, SyncMode, Totals, Unsynced};
+use crate::journal::{Appender, Base, Depth, Index, SyncMode, Totals, Trust, Unsynced};
 use crate::log;
 use crate::model::{Epoch, Id, Mono, Wall};
 use crate::proto::{EPOCHS_MAX, EpochRange};
@@ -112,6 +112,10 @@ impl Spool {
             log::line(format_args!("spool: {note}"));
         }
         let alive = last_alive(&index);
+        if let (SyncMode::Always, Some(newest)) = (options.sync, index.epochs().last()) {
+            // Its writer may have died before it could.
+            index.secure(newest.epoch, Trust::Whole)?;
+        }
         let lost = drop_surplus_epochs(&mut index)?;
         let base = Base {
             agent,
@@ -127,6 +131,7 @@ impl Spool {
             appender,
             totals: Totals::default(),
             sync_at: None,
+            retry_at: None,
         };
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
@@ -314,6 +319,8 @@ struct Writer {
     totals: Totals,
     /// When what was written is to be made durable.
     sync_at: Option<Mono>,
+    /// While the disk refuses, when to try again.
+    retry_at: Option<Mono>,
 }
 
 impl Shared {
@@ -324,9 +331,8 @@ impl Shared {
     /// Waits until a group is ready, a sync is due, or a retry is.
     fn wait(&self) -> (Batch, bool) {
         let mut queue = lock(&self.queue);
-        let since = clock::mono();
         loop {
-            let left = self.due(&queue, since).map(|at| at.since(clock::mono()));
+            let left = self.due(&queue).map(|at| at.since(clock::mono()));
             if queue.closing || left.is_some_and(|left| left.is_zero()) {
                 return self.take(&mut queue);
             }
@@ -340,24 +346,22 @@ impl Shared {
         }
     }
 
-    /// When the writer has something to do, who has had nothing since `since`.
-    fn due(&self, queue: &Queue, since: Mono) -> Option<Mono> {
-        match (self.is_in_trouble(), queue.batch.count == 0) {
-            (true, _) => Some(since.after(RETRY_EVERY)),
-            (false, false) if queue.batch.is_full() => Some(queue.since),
-            (false, false) => Some(queue.since.after(self.flush)),
-            (false, true) => lock(&self.writer).sync_at,
+    /// When the writer has something to do.
+    fn due(&self, queue: &Queue) -> Option<Mono> {
+        let writer = lock(&self.writer);
+        match (writer.retry_at, queue.batch.count == 0) {
+            (Some(at), _) => Some(at),
+            (None, false) if queue.batch.is_full() => Some(queue.since),
+            (None, false) => Some(queue.since.after(self.flush)),
+            (None, true) => writer.sync_at,
         }
-    }
-
-    fn is_in_trouble(&self) -> bool {
-        lock(&self.progress).trouble.is_some()
     }
 
     /// What is to be written, and whether that is the last. While the disk refuses,
     /// records wait where their number is bounded.
     fn take(&self, queue: &mut Queue) -> (Batch, bool) {
-        let batch = match self.is_in_trouble() && !queue.closing {
+        let in_trouble = lock(&self.writer).retry_at.is_some();
+        let batch = match in_trouble && !queue.closing {
             true => Batch::default(),
             false => queue.take(),
         };
@@ -399,11 +403,14 @@ impl Shared {
         }
     }
 
-    fn healthy(&self, writer: &Writer, last: u64) {
+    fn healthy(&self, writer: &mut Writer, last: u64) {
         let mut progress = lock(&self.progress);
         progress.written = last;
         // Trouble is over with the first good sync, or write where nothing is ever synced.
-        if writer.sync_at.is_none() && progress.trouble.take().is_some() {
+        if writer.sync_at.is_some() {
+            writer.retry_at = writer.retry_at.map(|_| clock::mono().after(RETRY_EVERY));
+        } else if progress.trouble.take().is_some() {
+            writer.retry_at = None;
             log::line("spool: writing again");
         }
         drop(progress);
@@ -412,6 +419,7 @@ impl Shared {
 
     fn in_trouble(&self, writer: &mut Writer, text: String) {
         writer.sync_at = None;
+        writer.retry_at = Some(clock::mono().after(RETRY_EVERY));
         let mut progress = lock(&self.progress);
         if progress.trouble.is_none() {
             log::line(format_args!("spool: {text}; records wait in memory"));
@@ -479,7 +487,7 @@ impl Spool {
     /// When its thread would have something to do.
     pub fn due(&self) -> Option<Mono> {
         let queue = lock(&self.shared.queue);
-        self.shared.due(&queue, clock::mono())
+        self.shared.due(&queue)
     }
 
     /// Does what its thread would do now.
@@ -490,205 +498,4 @@ impl Spool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock::simulated as time;
-    use crate::files::simulated::{self as disk, Simulated};
-    use crate::journal::Follower;
-    use crate::record::Record;
-
-    const DIR: &str = "/spool";
-
-    /// A spool on a simulated disk, in simulated time.
-    struct Rig {
-        spool: Spool,
-        _time: time::Simulated,
-        _disk: Simulated,
-    }
-
-    impl Rig {
-        fn new(limit: u64) -> Rig {
-            Rig::flushing(limit, FLUSH_DEFAULT)
-        }
-
-        fn flushing(limit: u64, flush: Duration) -> Rig {
-            let (time, disk) = (time::start(1), disk::start());
-            Rig {
-                spool: open(limit, flush),
-                _time: time,
-                _disk: disk,
-            }
-        }
-
-        fn push(&self, count: u64) {
-            for _ in 0..count {
-                let target = "web".parse().unwrap();
-                let each = None;
-                self.spool.push(Wall(1), &Body::Ended { target, each });
-            }
-        }
-
-        /// Lets so much time pass.
-        fn pass(&self, time: Duration) {
-            let until = clock::mono().after(time);
-            while let Some(at) = self.spool.due().filter(|at| *at <= until) {
-                time::set_mono(at.max(clock::mono()));
-                self.spool.turn();
-            }
-            time::set_mono(until);
-        }
-
-        fn fill_disk(&self, full: bool) {
-            disk::with(|disk| disk.allow(Path::new(DIR), full.then_some(0)));
-        }
-
-        fn written(&self) -> u64 {
-            self.spool.ranges().last().unwrap().last
-        }
-
-        fn read(&self) -> Vec<Record> {
-            let mut out = Vec::new();
-            let mut follower = Follower::new(self.spool.epoch(), 1);
-            follower
-                .read(
-                    self.spool.index(),
-                    self.written(),
-                    1 << 30,
-                    Wall(9),
-                    &mut out,
-                )
-                .unwrap();
-            let lines = out.split(|b| *b == b'\n').filter(|l| !l.is_empty());
-            lines.map(|l| Record::parse(l).unwrap()).collect()
-        }
-    }
-
-    fn open(limit: u64, flush: Duration) -> Spool {
-        let sync = SyncMode::Interval;
-        let options = Options { limit, sync, flush };
-        Spool::open(Path::new(DIR), Id(1), options, Arc::default()).unwrap()
-    }
-
-    const MS: Duration = Duration::from_millis(1);
-
-    #[test]
-    fn a_full_disk_is_said_what_overflows_is_one_gap_and_then_it_goes_on() {
-        let rig = Rig::new(64 << 20);
-        rig.push(10);
-        rig.pass(50 * MS);
-        assert_eq!(rig.written(), 10);
-        rig.fill_disk(true);
-        rig.push(1);
-        rig.pass(50 * MS);
-        let trouble = rig.spool.trouble().unwrap();
-        assert!(trouble.starts_with("write /spool/00000001-"), "{trouble}");
-        let overflow = 1000;
-        let room = QUEUE_MAX as u64;
-        rig.push(room + overflow);
-        assert_eq!(rig.spool.dropped(), overflow);
-        rig.pass(RETRY_EVERY * 3);
-        assert_eq!(rig.written(), 10);
-        rig.fill_disk(false);
-        rig.pass(RETRY_EVERY + SYNC_EVERY);
-        assert_eq!(rig.spool.trouble(), None);
-        rig.push(5);
-        rig.pass(50 * MS);
-        let total = 10 + 1 + room + overflow + 5;
-        assert_eq!(rig.written(), total);
-        let records = rig.read();
-        let gaps: Vec<_> = records
-            .iter()
-            .filter(|r| matches!(r.body, Body::Gap { .. }))
-            .collect();
-        assert_eq!(gaps.len(), 1);
-        assert_eq!(
-            gaps[0].span(),
-            Span {
-                first: total - 5 - overflow + 1,
-                seq: total - 5
-            }
-        );
-        assert_eq!(records.iter().map(|r| r.span().count()).sum::<u64>(), total);
-    }
-
-    #[test]
-    fn what_waits_is_written_early_when_it_is_much() {
-        let rig = Rig::flushing(64 << 20, Duration::from_secs(3600));
-        let mut line = String::new();
-        let span = Span { first: 1, seq: 1 };
-        let body = Body::Ended {
-            target: "web".parse().unwrap(),
-            each: None,
-        };
-        record::write_line(&mut line, span, Wall(1), &body);
-        // Lines get no shorter.
-        let enough = BATCH_BYTES / line.len() + 1;
-        rig.push(enough as u64 / 2);
-        rig.pass(MS);
-        assert_eq!(rig.written(), 0);
-        rig.push(enough as u64);
-        rig.pass(MS);
-        assert!(rig.written() > 0);
-    }
-
-    #[test]
-    fn what_is_written_is_durable_within_a_second() {
-        let rig = Rig::new(64 << 20);
-        rig.push(7);
-        rig.pass(50 * MS + SYNC_EVERY);
-        disk::with(|disk| disk.cut_power(Path::new(DIR), &mut time::Dice::new(1)));
-        assert_eq!(rig.written(), 7);
-        let again = open(64 << 20, FLUSH_DEFAULT);
-        assert_eq!(again.ranges()[0].last, 7);
-    }
-
-    #[test]
-    fn beyond_its_limit_the_oldest_becomes_a_gap() {
-        let rig = Rig::new(LIMIT_MIN);
-        for round in 1..=10 {
-            rig.push(1000);
-            rig.pass(50 * MS);
-            assert_eq!(rig.written(), round * 1000);
-        }
-        let records = rig.read();
-        assert!(matches!(
-            records[0].body,
-            Body::Gap {
-                first: 1,
-                why: GapWhy::SpoolLimit
-            }
-        ));
-        assert_eq!(
-            records.iter().map(|r| r.span().count()).sum::<u64>(),
-            10_000
-        );
-        let bytes = lock(rig.spool.index()).bytes();
-        assert!(
-            bytes <= LIMIT_MIN + 2 * SEGMENT_BYTES_MIN + 100_000,
-            "{bytes}"
-        );
-    }
-
-    #[test]
-    fn every_run_is_an_epoch_of_its_own_and_too_many_are_told() {
-        let mut rig = Rig::new(64 << 20);
-        let mut epochs = Vec::new();
-        for _ in 0..EPOCHS_MAX + 2 {
-            rig.push(2);
-            rig.pass(50 * MS);
-            epochs.push(rig.spool.epoch());
-            rig.spool = open(64 << 20, FLUSH_DEFAULT);
-        }
-        rig.push(1);
-        rig.pass(50 * MS);
-        assert!(rig.spool.alive.is_some());
-        let ranges = rig.spool.ranges();
-        assert_eq!(ranges.len(), EPOCHS_MAX);
-        assert!(!epochs.contains(&rig.spool.epoch()));
-        let records = rig.read();
-        assert!(
-            matches!(records[0].body, Body::Lost { first: 1, .. }),
-            "{records:?}"
-        );
-    }
-}
+mod tests;

@@ -14,6 +14,26 @@ struct Clock {
     dice: Dice,
     /// What was logged since it was last asked.
     log: Vec<String>,
+    broken: Option<Broken>,
+}
+
+/// A way in which the programs are to be wrong, to see whether that is found out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Broken {
+    /// A manager acknowledges what is not durable yet.
+    AckBeforeSync,
+    /// A manager stores what it has already.
+    NoDedupe,
+    /// An agent deletes what it has sent.
+    DeleteBeforeAck,
+}
+
+impl Broken {
+    pub const ALL: [Broken; 3] = [
+        Broken::AckBeforeSync,
+        Broken::NoDedupe,
+        Broken::DeleteBeforeAck,
+    ];
 }
 
 /// Pseudo-random numbers (SplitMix64, Steele, Lea and Flood 2014).
@@ -106,6 +126,16 @@ pub(super) fn wall() -> Option<Wall> {
 
 pub(super) fn random() -> Option<u64> {
     with(|clock| clock.dice.throw())
+}
+
+/// Has the programs be wrong on this thread.
+pub fn break_on_purpose(broken: Option<Broken>) {
+    with(|clock| clock.broken = broken);
+}
+
+/// Whether they are to be wrong in this way.
+pub fn is_broken(broken: Broken) -> bool {
+    with(|clock| clock.broken == Some(broken)).unwrap_or(false)
 }
 
 /// Takes a line for the log; false where there is no simulated one.

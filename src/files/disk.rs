@@ -53,6 +53,15 @@ impl WriteFile {
             WriteFile::Simulated(file) => file.sync(),
         }
     }
+
+    /// Cuts it off after so many bytes.
+    pub fn cut_off(&self, bytes: u64) -> io::Result<()> {
+        match self {
+            WriteFile::Real(file) => file.set_len(bytes),
+            #[cfg(test)]
+            WriteFile::Simulated(file) => file.cut_off(bytes),
+        }
+    }
 }
 
 impl Write for WriteFile {
@@ -75,6 +84,7 @@ pub struct Seen {
     pub modified: Option<SystemTime>,
     pub bytes: u64,
     pub is_file: bool,
+    pub is_dir: bool,
     /// 0 where there are none.
     pub inode: u64,
 }
@@ -113,6 +123,15 @@ pub fn create_like(path: &Path, old: &Path) -> io::Result<WriteFile> {
     Ok(WriteFile::Real(file))
 }
 
+/// Makes durable what others have written to a file.
+pub fn sync_file(path: &Path) -> io::Result<()> {
+    #[cfg(test)]
+    if let Some(done) = simulated::with(|disk| disk.sync_file(path)) {
+        return done;
+    }
+    OpenOptions::new().write(true).open(path)?.sync_data()
+}
+
 /// Looks at a file, or at what a symbolic link points to.
 pub fn look(path: &Path) -> io::Result<Seen> {
     #[cfg(test)]
@@ -128,6 +147,7 @@ pub fn look(path: &Path) -> io::Result<Seen> {
         modified: found.modified().ok(),
         bytes: found.len(),
         is_file: found.is_file(),
+        is_dir: found.is_dir(),
         inode,
     })
 }

@@ -42,6 +42,11 @@ pub fn read_bounded(path: &Path, max: usize) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Whether there is a directory.
+pub fn is_dir(path: &Path) -> bool {
+    disk::look(path).is_ok_and(|found| found.is_dir)
+}
+
 /// Whether there is a file of no bytes.
 pub fn is_empty(path: &Path) -> bool {
     disk::look(path).is_ok_and(|found| found.is_file && found.bytes == 0)

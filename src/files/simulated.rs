@@ -40,8 +40,18 @@ enum Change {
     Rename(PathBuf, PathBuf),
 }
 
-/// How many more operations each host's disk takes before it fails; for ever if not named.
-type Allowances = Arc<Mutex<BTreeMap<PathBuf, u64>>>;
+/// How many more operations each host's disk takes before it fails, and how it does; for
+/// ever if not named.
+type Allowances = Arc<Mutex<BTreeMap<PathBuf, (u64, Failing)>>>;
+
+/// How a disk fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failing {
+    /// It is full: what is written can still be made durable.
+    Full,
+    /// It breaks: what could not be made durable never will be, whatever a later sync says.
+    Broken,
+}
 
 /// See the module text.
 #[derive(Debug, Default)]
@@ -52,8 +62,6 @@ pub struct Disk {
     changes: Vec<Change>,
     allowances: Allowances,
     inodes: u64,
-    /// Operations so far.
-    pub operations: u64,
 }
 
 thread_local! {
@@ -88,12 +96,23 @@ fn not_found() -> io::Error {
 /// Uses up one operation of the host that `path` belongs to.
 fn spend(allowances: &Allowances, path: &Path) -> io::Result<()> {
     let mut allowances = allowances.lock().expect("allowances");
-    for (host, left) in allowances.iter_mut() {
+    for (host, (left, _)) in allowances.iter_mut() {
         if path.starts_with(host) {
             *left = left.checked_sub(1).ok_or(io::ErrorKind::StorageFull)?;
         }
     }
     Ok(())
+}
+
+/// The same for a sync, which needs no room.
+fn spend_on_sync(allowances: &Allowances, path: &Path) -> io::Result<()> {
+    let is_full = |(host, (_, failing)): (&PathBuf, &(u64, Failing))| {
+        path.starts_with(host) && *failing == Failing::Full
+    };
+    if allowances.lock().expect("allowances").iter().any(is_full) {
+        return Ok(());
+    }
+    spend(allowances, path)
 }
 
 impl Disk {
@@ -107,17 +126,20 @@ impl Disk {
     }
 
     pub(super) fn create(&mut self, path: &Path) -> io::Result<Writing> {
-        self.operations += 1;
         spend(&self.allowances, path)?;
         if !path.parent().is_some_and(|dir| self.dirs.contains(dir)) {
             return Err(not_found());
         }
-        self.inodes += 1;
-        let node = Node::new(Mutex::new(Content {
-            inode: self.inodes,
-            ..Content::default()
-        }));
-        self.change(Change::Link(path.to_path_buf(), Arc::clone(&node)));
+        let node = match self.names.get(path) {
+            Some(node) => {
+                let mut there = lock(node);
+                there.bytes.clear();
+                (there.synced, there.lost_from) = (0, None);
+                drop(there);
+                Arc::clone(node)
+            }
+            None => self.link_new(path),
+        };
         let mut writing = Writing {
             path: path.to_path_buf(),
             node,
@@ -127,17 +149,37 @@ impl Disk {
         Ok(writing)
     }
 
+    fn link_new(&mut self, path: &Path) -> Node {
+        self.inodes += 1;
+        let node = Node::new(Mutex::new(Content {
+            inode: self.inodes,
+            ..Content::default()
+        }));
+        self.change(Change::Link(path.to_path_buf(), Arc::clone(&node)));
+        node
+    }
+
     fn change(&mut self, change: Change) {
         apply(&mut self.names, &change);
         self.changes.push(change);
     }
 
     pub(super) fn look(&mut self, path: &Path) -> io::Result<Seen> {
+        if self.dirs.contains(path) {
+            return Ok(Seen {
+                modified: None,
+                bytes: 0,
+                is_file: false,
+                is_dir: true,
+                inode: 0,
+            });
+        }
         let node = lock(self.node(path)?);
         Ok(Seen {
             modified: Some(SystemTime::UNIX_EPOCH + node.modified),
             bytes: node.bytes.len() as u64,
             is_file: true,
+            is_dir: false,
             inode: node.inode,
         })
     }
@@ -153,7 +195,6 @@ impl Disk {
     }
 
     pub(super) fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
-        self.operations += 1;
         spend(&self.allowances, to)?;
         self.node(from)?;
         self.change(Change::Rename(from.to_path_buf(), to.to_path_buf()));
@@ -161,7 +202,6 @@ impl Disk {
     }
 
     pub(super) fn remove(&mut self, path: &Path) -> io::Result<()> {
-        self.operations += 1;
         self.node(path)?;
         self.change(Change::Unlink(path.to_path_buf()));
         Ok(())
@@ -173,8 +213,7 @@ impl Disk {
     }
 
     pub(super) fn sync_dir(&mut self, dir: &Path) -> io::Result<()> {
-        self.operations += 1;
-        spend(&self.allowances, dir)?;
+        spend_on_sync(&self.allowances, dir)?;
         let (here, elsewhere) = std::mem::take(&mut self.changes)
             .into_iter()
             .partition(|change| change.dir() == Some(dir));
@@ -183,14 +222,29 @@ impl Disk {
         Ok(())
     }
 
-    /// Lets the host below `root` do so many more operations before its disk fails; `None`
-    /// for no end.
-    pub fn allow(&mut self, root: &Path, operations: Option<u64>) {
+    pub(super) fn sync_file(&mut self, path: &Path) -> io::Result<()> {
+        let file = Writing {
+            path: path.to_path_buf(),
+            node: Arc::clone(self.node(path)?),
+            allowances: Arc::clone(&self.allowances),
+        };
+        file.sync()
+    }
+
+    /// Has the disk of the host below `root` fail after so many more operations; `None` for
+    /// never.
+    pub fn fail(&mut self, root: &Path, after: Option<(u64, Failing)>) {
         let mut allowances = self.allowances.lock().expect("allowances");
-        match operations {
-            Some(operations) => allowances.insert(root.to_path_buf(), operations),
+        match after {
+            Some(after) => allowances.insert(root.to_path_buf(), after),
             None => allowances.remove(root),
         };
+    }
+
+    /// Whether something below `root` can be read that will never be durable.
+    pub fn has_lost(&self, root: &Path) -> bool {
+        let mut below = self.names.iter().filter(|(path, _)| path.starts_with(root));
+        below.any(|(_, node)| lock(node).lost_from.is_some())
     }
 
     /// Cuts the power of the host below `root`. Of what was not made durable some is
@@ -329,8 +383,17 @@ impl Writing {
         lock(&self.node).modified = Duration::from_millis(clock::wall().0);
     }
 
+    pub(super) fn cut_off(&self, bytes: u64) -> io::Result<()> {
+        let mut node = lock(&self.node);
+        node.bytes.truncate(bytes as usize);
+        // Whether that is durable is another matter: what was, may come back.
+        node.synced = node.synced.min(bytes as usize);
+        node.lost_from = None;
+        Ok(())
+    }
+
     pub(super) fn sync(&self) -> io::Result<()> {
-        let done = spend(&self.allowances, &self.path);
+        let done = spend_on_sync(&self.allowances, &self.path);
         let mut node = lock(&self.node);
         match done {
             Ok(()) => node.synced = node.lost_from.unwrap_or(node.bytes.len()),

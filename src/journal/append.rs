@@ -2,7 +2,9 @@
 //!
 //! Lines are kept in memory until they are durable. The first failed write or
 //! sync closes the segment for good; the next attempt opens a new one that starts
-//! after the last durable number and holds all that waited. Who can have the lines again
+//! after the last durable number and holds all that waited. Where nobody is told of a line
+//! before it is durable, the closed segment is cut off after what is: after a failed sync
+//! a later one may say that all is well, and is not to be believed. Who can have the lines again
 //! from elsewhere need not keep them; then nothing can be written after a failure.
 
 use std::io::Write;
@@ -42,6 +44,8 @@ struct Open {
     file: WriteFile,
     path: PathBuf,
     bytes: u64,
+    /// So many of them are durable.
+    durable_bytes: u64,
     /// The directory does not durably know the file yet.
     fresh: bool,
 }
@@ -123,7 +127,7 @@ impl Appender {
         let written = match self.try_write() {
             Ok(written) => written,
             Err(error) => {
-                self.close();
+                self.fail();
                 return Err(error);
             }
         };
@@ -157,7 +161,7 @@ impl Appender {
         });
         match synced {
             Ok(()) => self.settle(),
-            Err(_) => self.close(),
+            Err(_) => self.fail(),
         }
         synced
     }
@@ -168,6 +172,9 @@ impl Appender {
             self.durable.last = self.last;
             self.durable.totals = self.totals;
             self.unsynced_bytes = 0;
+            if let Some(open) = &mut self.open {
+                open.durable_bytes = open.bytes;
+            }
             self.let_go();
         }
     }
@@ -224,10 +231,22 @@ impl Appender {
             file,
             path,
             bytes,
+            durable_bytes: bytes,
             fresh: true,
         });
         self.written = 0;
         Ok(segment)
+    }
+
+    /// Gives up the segment after a failure.
+    fn fail(&mut self) {
+        let reported_once_durable =
+            self.mode == SyncMode::Always || self.unsynced == Unsynced::LetGo;
+        if let (Some(open), true) = (&self.open, reported_once_durable) {
+            // Where that fails too, readers see lines that come again in the next segment.
+            let _ = open.file.cut_off(open.durable_bytes);
+        }
+        self.close();
     }
 
     fn close(&mut self) {

@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Result};
-use crate::files::{disk, remove};
+use crate::files::{disk, read_bounded, remove, replace};
 use crate::journal::segment::{Base, Item, Scanner, Totals};
 use crate::model::{Epoch, Id, Wall};
 use crate::record::{self, Body, GapWhy, Record, Span};
@@ -61,6 +61,17 @@ pub struct Index {
     dir: PathBuf,
     epochs: Vec<EpochIndex>,
 }
+
+/// Whether what a sync of a file says is to be believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    Whole,
+    /// One has failed before: a later one may say that all is well, and it is not.
+    Lost,
+}
+
+/// More than any segment holds.
+const SEGMENT_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// How much of each epoch opening reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,6 +140,21 @@ impl Index {
     /// The directory.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Makes durable what the epoch's files hold: who wrote them may have died before it
+    /// could. With [`Trust::Lost`], or where a sync fails, the newest is written anew.
+    pub fn secure(&self, epoch: Epoch, trust: Trust) -> Result<()> {
+        let Some(newest) = self.epoch(epoch).and_then(|e| e.segments.last()) else {
+            return Ok(());
+        };
+        let path = &newest.path;
+        let sync = || disk::sync_file(path).and_then(|()| disk::sync_dir(&self.dir));
+        if trust == Trust::Whole && sync().is_ok() {
+            return Ok(());
+        }
+        let bytes = read_bounded(path, SEGMENT_BYTES_MAX)?;
+        replace(path, &bytes)
     }
 
     /// The order number for an epoch that begins now.
@@ -249,7 +275,7 @@ impl Index {
         let base = known.tail(agent);
         let line = base.line();
         let path = self.dir.join(base.file_name());
-        crate::files::replace(&path, line.as_bytes())?;
+        replace(&path, line.as_bytes())?;
         for segment in known.segments.iter().filter(|s| s.path != path) {
             remove(&segment.path)?;
         }
@@ -399,7 +425,7 @@ fn replace_by_gap(dir: &Path, base: Base, last: u64, now: Wall) -> Result<Segmen
         why: GapWhy::SpoolLimit,
     };
     record::write_line(&mut text, span, now, &body);
-    crate::files::replace(&path, text.as_bytes())?;
+    replace(&path, text.as_bytes())?;
     Ok(Segment {
         path,
         base,

@@ -16,7 +16,7 @@ mod walk;
 
 pub use append::{Appender, SyncMode, Unsynced};
 pub use follow::Follower;
-pub use index::{Depth, EpochIndex, Index, Segment, SegmentName, list_segments};
+pub use index::{Depth, EpochIndex, Index, Segment, SegmentName, Trust, list_segments};
 pub use segment::{Base, Item, Scanner, Totals, base_of};
 pub use walk::{Cause, Damage, Found, Walked, walk};
 

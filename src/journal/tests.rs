@@ -259,7 +259,12 @@ fn failing(operations: u64) -> (simulated::Simulated, PathBuf) {
 }
 
 fn allow(operations: Option<u64>) {
-    simulated::with(|disk| disk.allow(Path::new("/journal"), operations));
+    simulated::with(|disk| {
+        disk.fail(
+            Path::new("/journal"),
+            operations.map(|n| (n, simulated::Failing::Broken)),
+        )
+    });
 }
 
 #[test]

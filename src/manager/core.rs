@@ -27,6 +27,8 @@ use crate::config::{self, Fleet, FleetAgent, KeyRule, Problem};
 use crate::error::{Context, Error, Result};
 use crate::files::{self, DirLock, KeyFile, Stamp};
 use crate::log;
+#[cfg(test)]
+use crate::model::Mono;
 use crate::model::{Epoch, Id, Name};
 use crate::net::resolve::Resolver;
 use crate::proto::{self, Hello, Role, Side};
@@ -125,7 +127,7 @@ impl Core {
     }
 
     /// A manager of which nothing runs yet.
-    fn assemble(options: Options, lock: Option<DirLock>) -> Result<Arc<Core>> {
+    pub(super) fn assemble(options: Options, lock: Option<DirLock>) -> Result<Arc<Core>> {
         for part in ["agents", "alerts", "history"] {
             files::ensure_dir(&options.data.join(part))?;
         }
@@ -399,7 +401,7 @@ impl Core {
             let link = self.link_to(agent, key_file)?;
             let targets = fleet.targets_for(&agent.name);
             if let Err(error) = link.want(&config::agent_config_json(&targets)) {
-                // The agent gets it all the same; it is saved with the next change.
+                // The agent gets it once it could be saved.
                 self.notice(error.to_string());
             }
         }
@@ -482,7 +484,8 @@ impl Core {
         }
     }
 
-    fn keep_once(self: &Arc<Core>, round: u64) {
+    /// One round, of which the first is 1.
+    pub(super) fn keep_once(self: &Arc<Core>, round: u64) {
         self.watch_file();
         self.save_told();
         self.watch_quiet();
@@ -531,6 +534,16 @@ impl Core {
                     .for_each(|problem| self.notice(problem));
             }
         }
+    }
+
+    /// Has every receiver save and deliver what there is, with `send`; when to do so again.
+    #[cfg(test)]
+    pub(super) fn deliver_all(
+        &self,
+        save_at: &mut BTreeMap<Name, Mono>,
+        send: &mut dyn FnMut(&crate::alert::Message) -> std::result::Result<(), String>,
+    ) -> Mono {
+        self.alerts.turn_all(self, save_at, send)
     }
 
     fn check_keys(&self) {

@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::state;
+#[cfg(test)]
+use crate::clock::{self, simulated::Broken};
 use crate::error::{Error, Result};
 use crate::files;
-use crate::journal::{Appender, Base, Depth, Index, Segment, SyncMode, Totals, Unsynced};
+use crate::journal::{Appender, Base, Depth, Index, Segment, SyncMode, Totals, Trust, Unsynced};
 use crate::log;
 use crate::model::{Epoch, Id, NAME_LEN_MAX, Name, NamesSeen, Wall};
 use crate::proto::EpochRange;
@@ -93,6 +95,16 @@ impl History {
         }
     }
 
+    /// The same, with all up to it made durable: to be told an agent, that takes it for
+    /// acknowledged.
+    pub fn durable_cursor(&mut self, epoch: Epoch, trust: Trust) -> Result<u64> {
+        match &mut self.writer {
+            Some(writer) if writer.epoch == epoch => writer.appender.sync()?,
+            _ => self.index.secure(epoch, trust)?,
+        }
+        Ok(self.cursor(epoch))
+    }
+
     /// How many records of what an agent holds are still to be fetched.
     pub fn to_fetch(&self, held: &[EpochRange]) -> u64 {
         let lacking = |r: &EpochRange| r.last.saturating_sub(self.cursor(r.epoch));
@@ -104,6 +116,11 @@ impl History {
         let damaged = |damage| Error::new(format!("record: {damage}"));
         let span = record::span(line).map_err(damaged)?;
         let cursor = self.cursor(epoch);
+        #[cfg(test)]
+        let cursor = match clock::simulated::is_broken(Broken::NoDedupe) {
+            true => cursor.min(span.first - 1),
+            false => cursor,
+        };
         if span.seq <= cursor {
             return Ok(Taken::Known);
         }
@@ -225,6 +242,10 @@ impl History {
         let Some(writer) = &mut self.writer else {
             return Ok(None);
         };
+        #[cfg(test)]
+        if clock::simulated::is_broken(Broken::AckBeforeSync) {
+            return Ok(writer.received.then_some((writer.epoch, writer.last)));
+        }
         writer.appender.sync()?;
         let durable = (writer.epoch, writer.appender.durable().last);
         Ok(writer.received.then_some(durable))

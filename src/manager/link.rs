@@ -35,6 +35,10 @@ use crate::units::HostPort;
 
 /// What was stored is made durable, and acknowledged, within this time.
 const SYNC_EVERY: Duration = Duration::from_millis(500);
+/// A configuration that was refused is offered again after so long; the rest doubles up to
+/// the longest.
+const OFFER_AGAIN_MIN: Duration = Duration::from_secs(60);
+const OFFER_AGAIN_MAX: Duration = Duration::from_secs(3600);
 /// Lines taken between two writes to the history.
 const BATCH_LINES: usize = 256;
 /// Most new ids of one agent within so long: each has a history of its own.
@@ -49,18 +53,43 @@ struct Shared {
     state: AgentState,
     /// The configuration the agent is to have.
     wanted_text: Arc<str>,
-    /// Offered in this session already.
+    /// The number it has is on disk, so that no other will ever have it.
+    wanted_kept: bool,
+    /// Offered in this session already, and not refused since.
     offered: Option<ContentHash>,
+    /// How often it was refused in this session, and when it is offered again: the reason
+    /// may have been a full disk.
+    refusals: u32,
+    offer_at: Mono,
     /// The agent has said what is in force there.
     status_seen: bool,
     outbox: VecDeque<Message>,
     to_fetch: u64,
+    /// Its history could not be made durable when that was last tried.
+    distrusts_disk: bool,
     unsaved: bool,
     session: Option<Live>,
     /// When the agent came with another id than before.
     new_ids: Vec<Mono>,
     /// A connection that the agent has made, for the link's thread to take up.
     arrived: Option<Channel>,
+}
+
+impl Shared {
+    /// What is wanted is to be offered at once.
+    fn offer_anew(&mut self) {
+        self.offered = None;
+        self.refusals = 0;
+        self.offer_at = Mono(0);
+    }
+
+    /// It was refused.
+    fn refused(&mut self) {
+        let rest = OFFER_AGAIN_MIN * 2u32.saturating_pow(self.refusals.min(16));
+        self.offered = None;
+        self.refusals += 1;
+        self.offer_at = clock::mono().after(rest.min(OFFER_AGAIN_MAX));
+    }
 }
 
 /// What cutting a session needs, and why it was cut.
@@ -116,10 +145,14 @@ impl Link {
             shared: Mutex::new(Shared {
                 state,
                 wanted_text: "".into(),
+                wanted_kept: true,
                 offered: None,
+                refusals: 0,
+                offer_at: Mono(0),
                 status_seen: false,
                 outbox: VecDeque::new(),
                 to_fetch: 0,
+                distrusts_disk: false,
                 unsaved: false,
                 session: None,
                 new_ids: Vec::new(),
@@ -225,6 +258,8 @@ impl Link {
         };
         shared.state.wanted = Some((counter, hash));
         shared.state.rejected = None;
+        shared.wanted_kept = false;
+        shared.offer_anew();
         let saved = self.save(&mut shared);
         drop(shared);
         self.bell.ring();
@@ -251,8 +286,10 @@ impl Link {
         shared.state.mark = mark.or(shared.state.mark);
         shared.state.states = states;
         shared.state.saved = clock::wall();
-        shared.unsaved = false;
-        shared.state.save(self.core.data(), &self.name)
+        let saved = shared.state.save(self.core.data(), &self.name);
+        shared.unsaved = saved.is_err();
+        shared.wanted_kept |= saved.is_ok();
+        saved
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {
@@ -347,7 +384,7 @@ impl Link {
         let text = live.and_then(|live| live.cut).unwrap_or(text).to_string();
         shared.state.text.clone_from(&text);
         shared.status_seen = false;
-        shared.offered = None;
+        shared.offer_anew();
         shared.outbox.clear();
         shared.unsaved = true;
         drop(shared);
@@ -522,7 +559,10 @@ impl Link {
             .applied
             .as_ref()
             .is_some_and(|r| r.hash == hash);
-        let due = shared.status_seen && !shared.state.reads_only;
+        let due = shared.status_seen
+            && !shared.state.reads_only
+            && shared.wanted_kept
+            && clock::mono() >= shared.offer_at;
         if !due || in_force || shared.offered == Some(hash) {
             return messages;
         }
@@ -583,3 +623,6 @@ fn next_beat() -> Mono {
 fn only_reads(key: Option<&Key>) -> bool {
     key.is_some_and(|key| key.rights() < Rights::Own)
 }
+
+#[cfg(test)]
+pub mod simulated;

@@ -302,3 +302,6 @@ fn write_out(text: &str) -> bool {
         .and_then(|()| out.flush())
         .is_ok()
 }
+
+#[cfg(test)]
+pub mod simulated;

@@ -119,7 +119,7 @@ fn is_recent(path: &Path, since: Wall) -> bool {
 pub fn epochs(dir: &Path) -> Result<Vec<Vec<SegmentName>>> {
     let mut epochs: Vec<Vec<SegmentName>> = Vec::new();
     let mut known: HashMap<Epoch, usize> = HashMap::new();
-    if !dir.is_dir() {
+    if !files::is_dir(dir) {
         return Ok(epochs);
     }
     for segment in list_segments(dir)? {

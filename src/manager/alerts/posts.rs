@@ -226,7 +226,7 @@ impl Post {
         };
         while !self.is_stopped() {
             let heard = self.bell.heard();
-            if let Some(until) = self.turn(core, &mut save_at, send) {
+            if let Some(until) = self.turn(core, &mut save_at, &send) {
                 self.bell.wait(heard, until);
             }
         }
@@ -238,7 +238,7 @@ impl Post {
         &self,
         core: &Core,
         save_at: &mut Mono,
-        send: impl Fn(&AlertRule, &Message) -> std::result::Result<(), String>,
+        mut send: impl FnMut(&AlertRule, &Message) -> std::result::Result<(), String>,
     ) -> Option<Mono> {
         if clock::mono() >= *save_at && !self.save(core) {
             *save_at = clock::mono().after(SAVE_AGAIN);
@@ -267,5 +267,29 @@ impl Post {
             core.notice(told);
         }
         None
+    }
+}
+
+#[cfg(test)]
+impl Posts {
+    /// Does what the receivers' threads would do now; when they would look again.
+    pub fn turn_all(
+        &self,
+        core: &Core,
+        save_at: &mut BTreeMap<Name, Mono>,
+        send: &mut dyn FnMut(&Message) -> std::result::Result<(), String>,
+    ) -> Mono {
+        let posts = self.posts.lock().expect("posts").clone();
+        let mut next = clock::mono().after(REST);
+        for (name, post) in posts {
+            let save_at = save_at.entry(name).or_insert(Mono(0));
+            let until = loop {
+                if let Some(until) = post.turn(core, save_at, |_, message| send(message)) {
+                    break until;
+                }
+            };
+            next = next.min(until);
+        }
+        next
     }
 }

@@ -8,6 +8,7 @@ use super::{BATCH_LINES, Link, SYNC_EVERY, Shared};
 use crate::channel::Reader;
 use crate::clock;
 use crate::error::{Error, Result};
+use crate::journal::Trust;
 use crate::manager::history::{History, Taken};
 use crate::manager::state::{AgentState, SESSIONS_MAX, SessionClock};
 use crate::model::{Epoch, Mono, Revision, TEXT_LEN_MAX};
@@ -65,7 +66,7 @@ impl Intake {
     }
 
     /// Takes one line that the agent has sent.
-    fn line(&mut self, line: &[u8]) -> Result<()> {
+    pub(super) fn line(&mut self, line: &[u8]) -> Result<()> {
         if line.starts_with(b"{\"seq\":") {
             return self.record(line);
         }
@@ -103,6 +104,7 @@ impl Intake {
                 let mut shared = self.link.shared();
                 shared.state.applied = current;
                 shared.state.rejected = Some(problems.join("; "));
+                shared.refused();
                 self.changed(shared)
             }
             Message::Bye { text } => {
@@ -183,7 +185,7 @@ impl Intake {
         Ok(())
     }
 
-    fn sync_if_due(&mut self) -> Result<()> {
+    pub(super) fn sync_if_due(&mut self) -> Result<()> {
         if self.sync_at.is_none_or(|at| clock::mono() < at) {
             return Ok(());
         }
@@ -195,6 +197,12 @@ impl Intake {
             self.link.post(Message::Ack { epoch, seq });
         }
         Ok(())
+    }
+
+    /// When what was written is to be made durable.
+    #[cfg(test)]
+    pub(super) fn sync_at(&self) -> Option<Mono> {
+        self.sync_at
     }
 
     /// The agent is alive, and says how it is.
@@ -235,7 +243,7 @@ impl Intake {
         shared.unsaved = true;
         drop(shared);
         if first {
-            self.resume();
+            self.resume()?;
             // So that whoever reads the files sees at once that it is connected.
             self.link.save_if_changed()?;
         }
@@ -276,12 +284,22 @@ impl Intake {
     }
 
     /// Says how far each epoch is stored, and from where on the state follows records.
-    fn resume(&self) {
+    fn resume(&self) -> Result<()> {
         let held = self.link.shared().state.announced_epochs.clone();
-        let history = self.link.history.lock().expect("history");
-        let cursor = |r: &EpochRange| (r.epoch, history.as_ref().map_or(0, |h| h.cursor(r.epoch)));
-        let cursors: Vec<(Epoch, u64)> = held.iter().map(cursor).collect();
-        drop(history);
+        let mut history = self.link.history.lock().expect("history");
+        let history = history
+            .as_mut()
+            .ok_or_else(|| Error::new("no history is open"))?;
+        let trust = match self.link.shared().distrusts_disk {
+            true => Trust::Lost,
+            false => Trust::Whole,
+        };
+        // Until all of it is known to be durable.
+        self.link.shared().distrusts_disk = true;
+        let cursor = |r: &EpochRange| Ok((r.epoch, history.durable_cursor(r.epoch, trust)?));
+        let cursors = held.iter().map(cursor).collect::<Result<Vec<_>>>()?;
+        self.link.shared().distrusts_disk = false;
         self.link.post(Message::Resume(cursors));
+        Ok(())
     }
 }
