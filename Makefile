@@ -5,9 +5,17 @@ CONFIG  ?=
 DATA    ?=
 ARGS    ?=
 CHECK_TCP ?= /usr/lib/nagios/plugins/check_tcp
+# What make torture does: seeds from SEED on, each so many simulated minutes; cases of each kind of input.
+SEED    ?= 1
+SEEDS   ?= 10000
+MINUTES ?= 60
+CASES   ?= 5000000
+KILLS   ?= 300
+TORTURE := TCPMON_SEED=$(SEED) TCPMON_SEEDS=$(SEEDS) TCPMON_MINUTES=$(MINUTES) TCPMON_CASES=$(CASES) \
+	TCPMON_SPOOL_MIB=64 TCPMON_HOURS=720
 RELEASE := target/release
 
-.PHONY: help build run-server run-agent run-manager demo drill test test-netns test-services test-check check fmt-check clippy doc bench bench-long bench-peers clean
+.PHONY: help build run-server run-agent run-manager demo drill test test-netns test-services test-check check fmt-check clippy doc torture bench bench-long bench-peers clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -40,6 +48,10 @@ test-netns: build ## agents in network namespaces: behind NAT, cut cables, a los
 
 test-services: build ## presets against real servers of Debian's packages, on loopback
 	sh tests/services.sh $(RELEASE)
+
+torture: ## long forms: fleets by the seed, a month with 64 MiB, millions of inputs, hundreds of kills
+	$(TORTURE) $(CARGO) test --profile torture --lib -- --nocapture sim:: near_its_limit
+	TCPMON_KILLS=$(KILLS) TCPMON_SEED=$(SEED) $(CARGO) test --test it torture:: -- --nocapture
 
 test-check: ## tcpmon-agent check beside the real check_tcp (needs monitoring-plugins-basic)
 	TCPMON_CHECK_TCP=$(CHECK_TCP) $(CARGO) test --test it check:: -- --nocapture

@@ -1,10 +1,12 @@
 //! What an agent writes down: one record, one line of JSON, the same on the
 //! wire, in the spool and in the history.
 //!
-//! A record stands for the sequence numbers `first..=seq`; only a gap stands for
-//! more than one. A line opens with `{"seq":N,`, then `"first":N,` where it
+//! A record stands for the sequence numbers `first..=seq`; only a gap and a summary stand
+//! for more than one. A line opens with `{"seq":N,`, then `"first":N,` where it
 //! stands for a range, so that [`span`] reads both without parsing the rest; its
 //! last key `c` is the CRC-32 of every byte before that key.
+
+mod sums;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -14,6 +16,8 @@ use crate::crc32::crc32;
 use crate::json::{self, Reader, SyntaxError};
 use crate::model::{Epoch, Failure, Name, NamesSeen, Phases, Sample, Wall, Why, micros};
 use crate::units::HostPort;
+
+pub use sums::Sums;
 
 /// Longest line of a record, message or base line, in bytes, its newline included.
 pub const LINE_BYTES_MAX: usize = 64 * 1024;
@@ -63,6 +67,9 @@ pub enum Body {
     },
     /// Stands for records `first..=seq` that no longer exist.
     Gap { first: u64, why: GapWhy },
+    /// Stands for plain results `first..=seq`, which were replaced to save room. What they
+    /// came to is told by the first summaries of a time, for those that follow, too.
+    Summary { first: u64, of: Vec<Sums> },
     /// A whole earlier run removed unsent, because too many waited: its numbers `first..=last`.
     Lost { epoch: Epoch, first: u64, last: u64 },
 }
@@ -120,10 +127,7 @@ words! {
 impl Record {
     /// The numbers this record stands for.
     pub fn span(&self) -> Span {
-        let first = match self.body {
-            Body::Gap { first, .. } => first,
-            _ => self.seq,
-        };
+        let first = self.body.first().unwrap_or(self.seq);
         Span {
             first,
             seq: self.seq,
@@ -146,6 +150,25 @@ impl Record {
     pub fn parse_checked(line: &[u8], seen: &mut NamesSeen) -> Result<Record, Damage> {
         let names = &mut |name: &str| seen.name(name);
         parse_fields(line, names).map_err(|error| Damage(error.text))
+    }
+}
+
+impl Body {
+    /// The first number of those it stands for, where that can be more than one.
+    fn first(&self) -> Option<u64> {
+        match self {
+            Body::Gap { first, .. } | Body::Summary { first, .. } => Some(*first),
+            _ => None,
+        }
+    }
+
+    /// Why the records it stands for are not there; `None` where it is one itself.
+    pub fn in_place(&self) -> Option<GapWhy> {
+        match self {
+            Body::Gap { why, .. } => Some(*why),
+            Body::Summary { .. } => Some(GapWhy::Summarised),
+            _ => None,
+        }
     }
 }
 
@@ -178,10 +201,13 @@ pub fn write_line(out: &mut String, span: Span, at: Wall, body: &Body) {
     let start = out.len();
     json::object(out, |o| {
         o.u64("seq", span.seq);
-        if let Body::Gap { first, .. } = body {
-            o.u64("first", *first);
+        if let Some(first) = body.first() {
+            o.u64("first", first);
         }
-        o.u64("at", at.0);
+        // A summary that tells nothing has nothing but its numbers.
+        if !matches!(body, Body::Summary { of, .. } if of.is_empty()) {
+            o.u64("at", at.0);
+        }
         write_body(o, body);
     });
     seal(out, start);
@@ -226,6 +252,15 @@ fn write_body(o: &mut json::Object<'_>, body: &Body) {
         }
         Body::Gap { why, .. } => {
             o.str("event", "gap").str("why", why.as_str());
+        }
+        Body::Summary { of, .. } => {
+            if !of.is_empty() {
+                o.str("event", "summary").array("of", |a| {
+                    for sums in of {
+                        a.object(|o| sums.write(o));
+                    }
+                });
+            }
         }
         Body::Lost { epoch, first, last } => {
             o.str("event", "lost")
@@ -385,6 +420,7 @@ struct Fields<'a> {
     epoch: Option<Cow<'a, str>>,
     from: u64,
     to: u64,
+    of: Vec<Sums>,
 }
 
 /// Makes names of texts.
@@ -425,6 +461,10 @@ fn parse_fields(line: &[u8], names: &mut Names<'_>) -> Result<Record, SyntaxErro
             "epoch" => f.epoch = Some(r.string()?),
             "from" => f.from = r.u64()?,
             "to" => f.to = r.u64()?,
+            "of" => r.array(|r| {
+                f.of.push(Sums::read(r, names)?);
+                Ok(())
+            })?,
             _ => r.skip()?,
         }
         Ok(())
@@ -433,11 +473,19 @@ fn parse_fields(line: &[u8], names: &mut Names<'_>) -> Result<Record, SyntaxErro
     let at = Wall(f.at);
     let seq = f.seq;
     let body = body_of(f, names).map_err(|text| SyntaxError { at: 0, text })?;
+    if body.first().is_some_and(|first| first == 0 || first > seq) {
+        let text = "stands for no numbers".into();
+        return Err(SyntaxError { at: 0, text });
+    }
     Ok(Record { seq, at, body })
 }
 
 fn body_of(mut f: Fields<'_>, names: &mut Names<'_>) -> Result<Body, Cow<'static, str>> {
     let Some(event) = f.event.as_deref() else {
+        if f.first > 0 && f.at == 0 && f.target.is_none() {
+            let (first, of) = (f.first, f.of);
+            return Ok(Body::Summary { first, of });
+        }
         return result_of(&mut f, names).map(Body::Result);
     };
     Ok(match event {
@@ -468,6 +516,10 @@ fn body_of(mut f: Fields<'_>, names: &mut Names<'_>) -> Result<Body, Cow<'static
         "gap" => Body::Gap {
             first: f.first,
             why: need(f.why.as_deref().and_then(GapWhy::from_word), "why")?,
+        },
+        "summary" => Body::Summary {
+            first: f.first,
+            of: need(Some(f.of).filter(|of| !of.is_empty()), "of")?,
         },
         "lost" => Body::Lost {
             epoch: parsed(f.epoch, "epoch")?,

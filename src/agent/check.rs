@@ -52,3 +52,9 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
     };
     ExitCode::from(state.code())
 }
+
+/// Reads a command line, for tests of others.
+#[cfg(test)]
+pub fn is_taken(args: Vec<Vec<u8>>) -> bool {
+    options::read(args).is_ok()
+}

@@ -267,6 +267,12 @@ impl Managers {
         self.known.iter().map(cursor).min().unwrap_or(0)
     }
 
+    /// The last number of `epoch` that each manager has, of those that said so.
+    pub fn cursors(&self, epoch: Epoch) -> Vec<u64> {
+        let cursors = self.known.iter().filter_map(|k| k.cursors.get(&epoch));
+        cursors.copied().collect()
+    }
+
     /// Forgets a manager by name.
     pub fn forget(&mut self, name: &Name) -> Result<()> {
         let at = self

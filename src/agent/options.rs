@@ -74,7 +74,7 @@ pub const PROGRAM: Program = Program {
             name: "--spool-limit",
             value: "SIZE",
             default: "64MiB",
-            help: "results kept for managers that are away; beyond it the oldest become a gap record",
+            help: "room for what managers lack; beyond it plain results become sums, then the oldest a gap",
             repeat: false,
         },
         Opt {

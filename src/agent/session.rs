@@ -496,7 +496,9 @@ impl Agent {
         let mut managers = self.managers();
         managers.reached(serial, epoch, seq);
         let floor = managers.floor(epoch);
+        let cursors = managers.cursors(epoch);
         drop(managers);
+        self.recorder.spool.note_cursors(epoch, cursors);
         if floor > 0 {
             self.recorder.spool.acknowledged(epoch, floor);
         }

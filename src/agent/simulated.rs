@@ -18,6 +18,8 @@ use crate::record::SkipWhy;
 use crate::schedule::Job;
 use crate::units::Reach;
 
+pub use super::check::is_taken as check_takes;
+
 /// A running agent.
 pub struct SimAgent {
     agent: Arc<Agent>,

@@ -1,11 +1,13 @@
 //! The agent's own journal: numbers records, writes them in groups, keeps them
-//! until every manager has them or the limit is reached.
+//! until every manager has them or the limit is reached; then plain results become sums,
+//! the oldest first, and only when that is not enough, the oldest become gaps.
 //!
 //! Numbers are given out under one lock in the order of the queue, so the epoch
 //! has no hole. While the disk refuses, records wait in the bounded queue; what
 //! comes when it is full is counted into one gap record, for which there is
 //! always room. Probing never waits for the disk.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
@@ -14,7 +16,7 @@ use crate::bell::Bell;
 use crate::clock;
 use crate::error::{Context, Result};
 use crate::files;
-use crate::journal::{Appender, Base, Depth, Index, SyncMode, Totals, Trust, Unsynced};
+use crate::journal::{Appender, Base, Depth, Index, SyncMode, Totals, Trust, Unsynced, thin};
 use crate::log;
 use crate::model::{Epoch, Id, Mono, Wall};
 use crate::proto::{EPOCHS_MAX, EpochRange};
@@ -97,6 +99,8 @@ struct Shared {
     progress: Mutex<Progress>,
     /// Used by the writer's thread alone.
     writer: Mutex<Writer>,
+    /// How far managers have got with each epoch.
+    cursors: Mutex<BTreeMap<Epoch, Vec<u64>>>,
     bell: Arc<Bell>,
     epoch: Epoch,
     limit: u64,
@@ -139,6 +143,7 @@ impl Spool {
             index: Mutex::new(index),
             progress: Mutex::default(),
             writer: Mutex::new(writer),
+            cursors: Mutex::default(),
             bell,
             epoch: base.epoch,
             limit: options.limit,
@@ -234,6 +239,12 @@ impl Spool {
     /// Records dropped since the start.
     pub fn dropped(&self) -> u64 {
         lock(&self.shared.progress).dropped
+    }
+
+    /// How far managers have got with `epoch`: what is summarised goes on beyond none of
+    /// these numbers.
+    pub fn note_cursors(&self, epoch: Epoch, cursors: Vec<u64>) {
+        lock(&self.shared.cursors).insert(epoch, cursors);
     }
 
     /// Removes what everyone who needs `epoch` has up to `through`.
@@ -430,9 +441,8 @@ impl Shared {
     }
 
     fn keep_within_limit(&self) {
-        let mut index = lock(&self.index);
-        while index.bytes() > self.limit {
-            match index.thin(self.epoch, clock::wall()) {
+        loop {
+            match self.make_room() {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(error) => {
@@ -441,6 +451,24 @@ impl Shared {
                 }
             }
         }
+    }
+
+    /// Makes the oldest segment smaller, or a gap where none can be; whether there may be
+    /// more to do.
+    fn make_room(&self) -> Result<bool> {
+        let mut index = lock(&self.index);
+        if index.bytes() <= self.limit {
+            return Ok(false);
+        }
+        let Some(segment) = index.oldest_whole(self.epoch).cloned() else {
+            return index.drop_oldest(self.epoch, clock::wall());
+        };
+        // Nobody waits for this.
+        drop(index);
+        let cuts = lock(&self.cursors).get(&segment.base.epoch).cloned();
+        let text = thin(&segment, &cuts.unwrap_or_default())?;
+        lock(&self.index).put_thinned(&segment, text.as_deref())?;
+        Ok(true)
     }
 }
 

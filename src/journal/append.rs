@@ -226,6 +226,7 @@ impl Appender {
             base: self.durable,
             last: self.durable.last,
             bytes,
+            thinned: false,
         };
         self.open = Some(Open {
             file,

@@ -119,14 +119,11 @@ impl Follower {
     }
 }
 
-/// Appends a line; of a gap that begins before `next`, only the rest.
+/// Appends a line; of a gap or a summary that begins before `next`, the rest as a gap.
 fn push_from(out: &mut Vec<u8>, span: Span, line: &[u8], next: u64) {
     if span.first < next {
         if let Ok(Record { seq, at, body }) = Record::parse(line) {
-            let why = match body {
-                Body::Gap { why, .. } => why,
-                _ => GapWhy::Damaged,
-            };
+            let why = body.in_place().unwrap_or(GapWhy::Damaged);
             push_gap(out, Span { first: next, seq }, at, why);
             return;
         }

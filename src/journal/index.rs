@@ -20,6 +20,8 @@ pub struct Segment {
     /// The last number readable in it (`base.last` when it holds none).
     pub last: u64,
     pub bytes: u64,
+    /// What can be summarised is, or it is not worth it.
+    pub thinned: bool,
 }
 
 /// One epoch's segments, oldest first; never without one.
@@ -233,9 +235,32 @@ impl Index {
         Ok(())
     }
 
+    /// The oldest segment that may be made smaller without losing what counts: not the
+    /// newest of `live`.
+    pub fn oldest_whole(&self, live: Epoch) -> Option<&Segment> {
+        let spare = |e: &EpochIndex| e.segments.len() - usize::from(e.epoch == live);
+        let mut spare = self.epochs.iter().flat_map(|e| &e.segments[..spare(e)]);
+        spare.find(|segment| !segment.thinned)
+    }
+
+    /// Notes that a segment was looked at, and has this text now, if another; one that is
+    /// gone meanwhile stays so.
+    pub fn put_thinned(&mut self, thinned: &Segment, text: Option<&str>) -> Result<()> {
+        let mut all = self.epochs.iter_mut().flat_map(|e| &mut e.segments);
+        let Some(segment) = all.find(|s| s.path == thinned.path) else {
+            return Ok(());
+        };
+        segment.thinned = true;
+        if let Some(text) = text {
+            replace(&segment.path, text.as_bytes())?;
+            segment.bytes = text.len() as u64;
+        }
+        Ok(())
+    }
+
     /// Makes room: the oldest segment becomes a gap record, joined with the gap before it.
     /// False when nothing can go but the newest segment of `live`.
-    pub fn thin(&mut self, live: Epoch, now: Wall) -> Result<bool> {
+    pub fn drop_oldest(&mut self, live: Epoch, now: Wall) -> Result<bool> {
         let position = self.epochs.iter().position(|e| {
             let spare = e.segments.len() - usize::from(e.epoch == live);
             e.segments[..spare].iter().any(|s| !is_gap(s))
@@ -246,6 +271,15 @@ impl Index {
         let segments = &mut self.epochs[at].segments;
         let victim = segments.iter().position(|s| !is_gap(s)).unwrap_or(0);
         let last = segments[victim].last;
+        if last == segments[victim].base.last {
+            // Its writer died before it held anything.
+            remove(&segments[victim].path)?;
+            segments.remove(victim);
+            if segments.is_empty() {
+                self.epochs.remove(at);
+            }
+            return Ok(true);
+        }
         let from = victim.saturating_sub(1);
         let first = segments[from].base;
         let segment = replace_by_gap(&self.dir, first, last, now)?;
@@ -284,6 +318,7 @@ impl Index {
             base,
             last: base.last,
             bytes: line.len() as u64,
+            thinned: false,
         }];
         Ok(())
     }
@@ -354,8 +389,8 @@ fn read_segment(
             file_base
         }
     };
-    let (last, totals) = match until {
-        Some(last) => (last, base.totals),
+    let (last, totals, thinned) = match until {
+        Some(last) => (last, base.totals, false),
         None => scan_to_end(&mut scanner, &base)?,
     };
     if scanner.damaged() > 0 {
@@ -367,33 +402,37 @@ fn read_segment(
         base,
         last,
         bytes: seen.bytes,
+        thinned,
     };
     Ok(Some((segment, totals)))
 }
 
-/// Reads to the end: the last number and the totals up to it, damage counted as dropped.
-fn scan_to_end(scanner: &mut Scanner, base: &Base) -> Result<(u64, Totals)> {
+/// Reads to the end: the last number and the totals up to it, damage counted as dropped,
+/// and whether there are summaries.
+fn scan_to_end(scanner: &mut Scanner, base: &Base) -> Result<(u64, Totals, bool)> {
     let mut totals = base.totals;
+    let mut thinned = false;
     loop {
         match scanner.item()? {
-            Item::Line(span, line) => totals.add(span, gap_of(span, line)),
+            Item::Line(span, line) => {
+                let in_place = gap_of(span, line);
+                thinned |= in_place == Some(GapWhy::Summarised);
+                totals.add(span, in_place);
+            }
             Item::Hole(span) => totals.add(span, Some(GapWhy::Damaged)),
             Item::End => break,
         }
     }
-    Ok((scanner.next() - 1, totals))
+    Ok((scanner.next() - 1, totals, thinned))
 }
 
-/// The reason of a line that is a gap. Only a line that opens with `first` can be one.
-pub(super) fn gap_of(span: Span, line: &[u8]) -> Option<GapWhy> {
+/// The reason why a line stands for others. Only a line that opens with `first` can be one.
+pub fn gap_of(span: Span, line: &[u8]) -> Option<GapWhy> {
     let prefix = format!("{{\"seq\":{},\"first\":", span.seq);
     if !line.starts_with(prefix.as_bytes()) {
         return None;
     }
-    match Record::parse(line).ok()?.body {
-        Body::Gap { why, .. } => Some(why),
-        _ => None,
-    }
+    Record::parse(line).ok()?.body.in_place()
 }
 
 /// Whether the segment is no more than a gap record already.
@@ -431,5 +470,6 @@ fn replace_by_gap(dir: &Path, base: Base, last: u64, now: Wall) -> Result<Segmen
         base,
         last,
         bytes: text.len() as u64,
+        thinned: true,
     })
 }

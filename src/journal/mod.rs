@@ -12,12 +12,14 @@ mod append;
 mod follow;
 mod index;
 mod segment;
+mod thin;
 mod walk;
 
 pub use append::{Appender, SyncMode, Unsynced};
 pub use follow::Follower;
-pub use index::{Depth, EpochIndex, Index, Segment, SegmentName, Trust, list_segments};
+pub use index::{Depth, EpochIndex, Index, Segment, SegmentName, Trust, gap_of, list_segments};
 pub use segment::{Base, Item, Scanner, Totals, base_of};
+pub use thin::thin;
 pub use walk::{Cause, Damage, Found, Walked, walk};
 
 #[cfg(test)]

@@ -365,7 +365,7 @@ fn the_oldest_segments_become_one_gap() {
     let index = empty_index(dir.path());
     append(&mut appender(dir.path(), 300), &index, 1, 30).unwrap();
     let mut thinned = 0;
-    while index.lock().unwrap().thin(EPOCH, NOW).unwrap() {
+    while index.lock().unwrap().drop_oldest(EPOCH, NOW).unwrap() {
         thinned += 1;
         let got = follow(&index, 1, 30);
         let (first, last, why) = got[0];
@@ -377,6 +377,19 @@ fn the_oldest_segments_become_one_gap() {
     }
     assert!(thinned > 5);
     assert_eq!(files_in(dir.path()).len(), 2);
+}
+
+#[test]
+fn a_segment_that_holds_nothing_does_not_stay_for_ever() {
+    let dir = tempfile::tempdir().unwrap();
+    let empty = base(Epoch(0xa), 1);
+    fs::write(dir.path().join(empty.file_name()), empty.line()).unwrap();
+    let index = empty_index(dir.path());
+    append(&mut appender(dir.path(), 300), &index, 1, 3).unwrap();
+    let mut lock = index.lock().unwrap();
+    assert_eq!(lock.epochs()[0].epoch, Epoch(0xa));
+    assert!(lock.drop_oldest(EPOCH, NOW).unwrap());
+    assert_eq!((lock.epochs().len(), lock.epochs()[0].epoch), (1, EPOCH));
 }
 
 #[test]

@@ -18,11 +18,10 @@ use crate::cli::{self, Args, Fail, Opt, Program};
 use crate::config::Fleet;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::journal::{Cause, Damage, Found, SegmentName, Totals, Walked, base_of, walk};
+use crate::journal::{Cause, Damage, Found, SegmentName, Totals, Walked, base_of, gap_of, walk};
 use crate::json::{self, Array, Object};
 use crate::model::{Epoch, Id, Name};
 use crate::proto::EpochRange;
-use crate::record::{Body, GapWhy, Record};
 use crate::text;
 use crate::units::count_text;
 
@@ -206,25 +205,13 @@ fn epoch(dir: &Path, segments: &[SegmentName]) -> Result<(EpochAudit, Walked)> {
     let known = audited.totals.stored + audited.totals.summarised + audited.totals.dropped;
     audited.totals.dropped += (oldest.first - 1).saturating_sub(known);
     let walked = walk(dir, segments, |found| match found {
-        Found::Line(span, line) => audited.totals.add(span, gap_of(line)),
+        Found::Line(span, line) => audited.totals.add(span, gap_of(span, line)),
         Found::Hole(span, Cause::Damage) => audited.totals.dropped += span.count(),
         Found::Hole(span, Cause::Nothing) => audited.missing += span.count(),
         Found::Again(count) => audited.duplicate += count,
     })?;
     audited.last = walked.next - 1;
     Ok((audited, walked))
-}
-
-/// The reason of a line that is a gap: only a line that has `first` after its number can be.
-fn gap_of(line: &[u8]) -> Option<GapWhy> {
-    let comma = line.iter().position(|b| *b == b',')?;
-    if !line[comma..].starts_with(b",\"first\":") {
-        return None;
-    }
-    match Record::parse(line).ok()?.body {
-        Body::Gap { why, .. } => Some(why),
-        _ => None,
-    }
 }
 
 impl Audit {

@@ -133,7 +133,7 @@ impl History {
         let record = Record::parse_checked(line, &mut self.names).map_err(damaged)?;
         if record.span() != span {
             return Err(Error::new(format!(
-                "record {} of epoch {epoch} stands for others and is no gap",
+                "record {} of epoch {epoch} stands for others and is neither gap nor summary",
                 span.seq
             )));
         }
@@ -268,11 +268,7 @@ impl History {
 
 impl Writer {
     fn count(&mut self, span: Span, body: &Body) {
-        let gap = match body {
-            Body::Gap { why, .. } => Some(*why),
-            _ => None,
-        };
-        self.totals.add(span, gap);
+        self.totals.add(span, body.in_place());
         self.last = span.seq;
     }
 }
@@ -414,7 +410,8 @@ mod tests {
         let mut line = fields.to_string();
         record::seal(&mut line, 0);
         let error = history.take(E, line.trim_end().as_bytes()).unwrap_err();
-        let said = format!("record 9 of epoch {E} stands for others and is no gap");
+        let said =
+            format!("record 9 of epoch {E} stands for others and is neither gap nor summary");
         assert_eq!(error.to_string(), said);
         assert_eq!(history.cursor(E), 5);
     }

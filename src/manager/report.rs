@@ -161,8 +161,8 @@ pub fn run(
         let streams = agents.entry(name).or_insert_with(|| Streams::new(None));
         let from = since.before(streams.lookback());
         replay::replay(&dir, from, |epoch, record| {
-            let at = corrected(record.at, offset_ms(&state, id, epoch));
-            streams.record(&mut terms, at, &record.body);
+            let offset = offset_ms(&state, id, epoch);
+            streams.record(&mut terms, &record, |at| corrected(at, offset));
         })?;
     }
     let targets = by_target(agents, fleet, &mut terms);

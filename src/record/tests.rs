@@ -22,6 +22,20 @@ fn sample(failure: Option<Failure>) -> Sample {
     }
 }
 
+fn sums(target: &str, each: Option<&str>) -> Sums {
+    Sums {
+        target: name(target),
+        each: each.map(|ip| ip.parse().unwrap()),
+        count: 3,
+        from: Wall(1),
+        to: Wall(9),
+        min_us: 10,
+        mean_us: 20,
+        max_us: 40,
+        p95_us: 30,
+    }
+}
+
 fn every_body() -> Vec<Body> {
     let failed = Sample {
         tries: 2,
@@ -72,6 +86,10 @@ fn every_body() -> Vec<Body> {
             first: 1,
             last: 70,
         },
+        Body::Summary {
+            first: 7,
+            of: vec![sums("web", None), sums("db", Some("::1"))],
+        },
     ];
     for why in [SkipWhy::Busy, SkipWhy::Workers, SkipWhy::Stall] {
         bodies.push(Body::Skip {
@@ -92,6 +110,40 @@ fn every_body() -> Vec<Body> {
         bodies.push(Body::Gap { first: 2, why });
     }
     bodies
+}
+
+#[test]
+fn a_summary_that_tells_nothing_is_short() {
+    let (first, of) = (20, Vec::new());
+    let record = Record {
+        seq: 118,
+        at: Wall(0),
+        body: Body::Summary { first, of },
+    };
+    let mut line = String::new();
+    record.write(&mut line);
+    let start = "{\"seq\":118,\"first\":20,\"c\":\"";
+    assert!(line.starts_with(start), "{line}");
+    assert_eq!(Record::parse(line.as_bytes()), Ok(record));
+}
+
+#[test]
+fn sums_of_nothing_are_no_sums() {
+    for (was, is) in [
+        ("\"count\":3", "\"count\":0"),
+        ("\"to\":9", "\"to\":0"),
+        ("\"target\":\"web\",", ""),
+        ("\"web\"", "\"w b\""),
+    ] {
+        let mut line = String::new();
+        let of = vec![sums("web", None)];
+        let body = Body::Summary { first: 7, of };
+        write_line(&mut line, Span { first: 7, seq: 9 }, Wall(1), &body);
+        let end = line.len() - SEAL_LEN - 2;
+        let mut bad = line[..end].replace(was, is) + "}";
+        seal(&mut bad, 0);
+        assert!(Record::parse(bad.as_bytes()).is_err(), "{bad}");
+    }
 }
 
 #[test]

@@ -23,7 +23,7 @@ use crate::journal::SyncMode;
 use crate::manager::{audit, fleet_file, replay};
 use crate::model::{ContentHash, Epoch, Wall};
 use crate::proto::{self, Message};
-use crate::record::{self, Body, GapWhy, Record};
+use crate::record::{self, GapWhy, Record};
 
 /// What did not hold, and what happened before.
 #[derive(Debug)]
@@ -106,12 +106,14 @@ pub struct Truth {
     acked: Acked,
     /// The same, with what a manager has lost since.
     acked_ever: Acked,
+    little_room: bool,
 }
 
 type Found = Result<(), String>;
 
 impl Truth {
-    pub fn new(agents: usize, managers: usize, targets: usize) -> Truth {
+    /// With `little_room` agents may have to let go of records.
+    pub fn new(agents: usize, managers: usize, targets: usize, little_room: bool) -> Truth {
         Truth {
             up: vec![true; targets],
             fleet: String::new(),
@@ -121,6 +123,7 @@ impl Truth {
             owner: BTreeMap::new(),
             acked: Acked::new(),
             acked_ever: Acked::new(),
+            little_room,
         }
     }
 
@@ -151,8 +154,8 @@ impl Truth {
             }
             let epoch = epoch.ok_or("a record is sent before its epoch")?;
             let record = Record::parse(line).map_err(|damage| format!("sent: {damage}"))?;
-            if let Body::Gap { first, why } = record.body {
-                let seq = record.seq;
+            if let Some(why) = record.body.in_place() {
+                let record::Span { first, seq } = record.span();
                 self.gap_is_due(a, why)
                     .map_err(|text| format!("gap {first}..{seq} of epoch {epoch}: {text}"))?;
                 continue;
@@ -177,7 +180,8 @@ impl Truth {
         let fine = match why {
             // Another manager had them, or this one had and was put back.
             GapWhy::Deleted => true,
-            GapWhy::Disk | GapWhy::Damaged | GapWhy::SpoolLimit | GapWhy::Summarised => false,
+            GapWhy::Disk | GapWhy::Damaged => false,
+            GapWhy::SpoolLimit | GapWhy::Summarised => self.little_room,
             GapWhy::Vanished => agent.lossy,
         };
         match fine {
@@ -478,11 +482,12 @@ impl Fleet {
         let span = record::span(line).map_err(|damage| damage.to_string())?;
         let record = Record::parse(line).map_err(|damage| damage.to_string())?;
         let owner = self.truth.owner.get(&epoch).copied();
-        if let Body::Gap { why, .. } = record.body {
+        if let Some(why) = record.body.in_place() {
             let Some(a) = owner else {
                 return Ok(());
             };
-            let lost = self.truth.agents[a].lossy || self.truth.managers[m].rolled_back;
+            let lossy = self.truth.agents[a].lossy || self.truth.little_room;
+            let lost = lossy || self.truth.managers[m].rolled_back;
             return match lost {
                 true => Ok(()),
                 false => Err(format!(

@@ -64,19 +64,18 @@ impl Fleet {
             .map(|m| Host::new(&format!("manager-{m}")))
             .collect();
         let sync = *dice.one_of(&[SyncMode::Always, SyncMode::Interval]);
+        // So little that plain results have to become sums now and then, and go.
+        let limit = *dice.one_of(&[64 << 20, 20 * 1024]);
         let wires = (0..AGENTS)
             .map(|_| managers.iter().map(|_| Wire::new()).collect())
             .collect();
         let mut fleet = Fleet {
-            truth: Truth::new(AGENTS, managers.len(), TARGETS),
+            truth: Truth::new(AGENTS, managers.len(), TARGETS, limit < 1 << 20),
             dice,
             agents,
             managers,
             wires,
-            keeping: Keeping {
-                limit: 64 << 20,
-                sync,
-            },
+            keeping: Keeping { limit, sync },
             faults: 0,
             fault_at: None,
             trace: Vec::new(),

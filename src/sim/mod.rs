@@ -9,6 +9,7 @@
 mod check;
 mod fault;
 mod fleet;
+mod fuzz;
 mod host;
 mod wire;
 
@@ -52,7 +53,7 @@ fn run(plan: Plan) -> Result<Run, Violation> {
 }
 
 /// A number out of the environment, as `make torture` gives them.
-fn setting(name: &str, default: u64) -> u64 {
+pub fn setting(name: &str, default: u64) -> u64 {
     match std::env::var(name) {
         Ok(text) => text
             .parse()

@@ -13,4 +13,5 @@ mod server;
 mod silence;
 mod support;
 mod tidy;
+mod torture;
 mod trust;

@@ -20,7 +20,9 @@ use crate::support::{PATIENCE, Running, program};
 const MESSAGES: [&str; 10] = [
     "hello", "bye", "beat", "resume", "now", "epoch", "ack", "config", "applied", "rejected",
 ];
-const EVENTS: [&str; 7] = ["start", "clock", "began", "ended", "skip", "gap", "lost"];
+const EVENTS: [&str; 8] = [
+    "start", "clock", "began", "ended", "skip", "gap", "summary", "lost",
+];
 
 fn document(name: &str) -> String {
     let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);

@@ -4,7 +4,9 @@ use super::*;
 use crate::clock::simulated as time;
 use crate::files::simulated::{self as disk, Simulated};
 use crate::journal::Follower;
+use crate::model::{Failure, Name, Phases, Sample, Why};
 use crate::record::Record;
+use crate::sim::setting;
 
 const DIR: &str = "/spool";
 
@@ -149,6 +151,93 @@ fn what_is_written_is_durable_within_a_second() {
     assert_eq!(rig.written(), 7);
     let again = open(64 << 20, FLUSH_DEFAULT);
     assert_eq!(again.ranges()[0].last, 7);
+}
+
+/// A result each second of each of ten targets, of which a few in a thousand fail.
+fn probe(rig: &Rig, seconds: std::ops::Range<u64>, failures_in_1000: u64) -> Vec<u64> {
+    let mut dice = time::Dice::new(seconds.start);
+    let names: Vec<Name> = (0..10).map(|t| format!("t{t}").parse().unwrap()).collect();
+    let mut failed = Vec::new();
+    for second in seconds {
+        for target in &names {
+            let fails = dice.below(1000) < failures_in_1000;
+            let at = Wall(1_764_000_000_000 + second * 1000);
+            let seq = rig.spool.push(at, &Body::Result(sample(target, at, fails)));
+            if fails {
+                failed.push(seq);
+            }
+        }
+        if second % 50 == 49 {
+            rig.pass(FLUSH_DEFAULT);
+        }
+    }
+    rig.pass(FLUSH_DEFAULT);
+    failed
+}
+
+fn sample(target: &Name, at: Wall, fails: bool) -> Sample {
+    Sample {
+        target: target.clone(),
+        at,
+        us: 1_000 + at.0 % 700,
+        phases: Phases::default(),
+        failure: fails.then(|| Failure {
+            why: Why::Timeout,
+            text: "connect to 10.0.0.7:5432: timed out after 3s".into(),
+        }),
+        tries: 1,
+        late_us: 0,
+        addr: None,
+        dns_stale: false,
+        retransmit: false,
+        each: None,
+    }
+}
+
+fn failures(records: &[Record]) -> Vec<u64> {
+    let failed = |r: &&Record| matches!(&r.body, Body::Result(sample) if !sample.ok());
+    records.iter().filter(failed).map(|r| r.seq).collect()
+}
+
+fn total(records: &[Record]) -> u64 {
+    records.iter().map(|r| r.span().count()).sum()
+}
+
+/// Ten targets each second, of which one in a hundred fails, and nobody who fetches: for
+/// two hours with 1 MiB, or as long and with as much as is said.
+#[test]
+fn near_its_limit_plain_results_become_sums_and_no_failure_is_lost() {
+    let (mib, hours) = (setting("TCPMON_SPOOL_MIB", 1), setting("TCPMON_HOURS", 2));
+    let limit = mib * 1024 * 1024;
+    let rig = Rig::new(limit);
+    let failed = probe(&rig, 0..hours * 3600, 10);
+    let records = rig.read();
+    let whys: Vec<GapWhy> = records.iter().filter_map(|r| r.body.in_place()).collect();
+    assert!(whys.len() > 100 && whys.iter().all(|why| *why == GapWhy::Summarised));
+    assert_eq!(failures(&records), failed);
+    assert_eq!(total(&records), hours * 36_000);
+    let bytes = rig.spool.bytes();
+    assert!(bytes <= limit + limit / SEGMENTS_PER_LIMIT);
+    println!(
+        "{} records of {hours} hours, {} failures: {bytes} of {limit} bytes",
+        total(&records),
+        failed.len()
+    );
+}
+
+#[test]
+fn when_sums_are_not_enough_the_oldest_go_failures_and_all() {
+    const LIMIT: u64 = 1024 * 1024;
+    let rig = Rig::new(LIMIT);
+    let failed = probe(&rig, 0..28_000, 10);
+    let records = rig.read();
+    let why = records[0].body.in_place();
+    assert_eq!(why, Some(GapWhy::SpoolLimit));
+    let dropped = records[0].seq;
+    let kept = failed.into_iter().filter(|seq| *seq > dropped);
+    assert_eq!(failures(&records), kept.collect::<Vec<_>>());
+    assert_eq!(total(&records), 280_000);
+    assert!(rig.spool.bytes() <= LIMIT + LIMIT / SEGMENTS_PER_LIMIT);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::manager::replay::tests::made::{
     self, NOW, ONE_SEGMENT, called, ended, files, name, resumed, save,
 };
 use crate::model::Wall;
+use crate::record::GapWhy;
 
 const ID: Id = Id(7);
 const E: Epoch = Epoch(0xe);

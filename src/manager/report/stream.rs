@@ -1,7 +1,7 @@
 //! What one agent's records say about each target it probes, or each address of it, within a
 //! window.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::outages::Outages;
 use crate::config::{Fleet, INTERVAL_DEFAULT};
 use crate::model::{DownWhen, Name, Row, Rules, Target, Wall, Watched, millis};
 use crate::quiet::Span;
-use crate::record::Body;
+use crate::record::{Body, Record};
 use crate::stats::{Availability, Histogram, Spans};
 
 /// What holds for each target, whichever agent tells of it.
@@ -76,6 +76,8 @@ pub struct Streams {
     taken_up: HashSet<Name>,
     /// How often it has started.
     starts: u32,
+    /// There were summaries.
+    summaries: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -97,6 +99,8 @@ struct Stream {
     /// What was asked for before that, within the window.
     asked: Vec<Span>,
     last: Wall,
+    /// What summaries tell of, not taken yet.
+    summarised: VecDeque<(Wall, u64)>,
     /// How often the agent had started when this was told of last.
     starts: u32,
 }
@@ -129,6 +133,7 @@ impl Streams {
             resuming: false,
             taken_up: HashSet::new(),
             starts: 0,
+            summaries: false,
         }
     }
 
@@ -137,21 +142,22 @@ impl Streams {
         self.lookback
     }
 
-    /// Takes the next record, written `at` by our clock.
-    pub fn record(&mut self, terms: &mut Terms, at: Wall, body: &Body) {
+    /// Takes the next record; `ours` tells what an agent's time is by our clock.
+    pub fn record(&mut self, terms: &mut Terms, record: &Record, ours: impl Fn(Wall) -> Wall) {
         let since = terms.window.since;
-        match body {
+        let at = ours(record.at);
+        match &record.body {
             Body::Result(sample) => {
-                self.resuming = false;
-                if sample.each.is_some() && !self.taken_up.is_empty() {
-                    self.taken_up.remove(&sample.target);
-                }
+                self.catch_up(terms, &sample.target, sample.each, at);
                 let us = sample.ok().then_some(sample.us);
-                let tells = sample.each.is_some() || !self.addresses_tell(&sample.target, at);
-                let stream = self.stream(terms, &sample.target, sample.each, since);
-                stream.result(at, us);
-                if tells {
-                    stream.course.result(stream.interval, at, us);
+                self.result(terms, &sample.target, sample.each, at, us);
+            }
+            Body::Summary { of, .. } => {
+                self.summaries = true;
+                for sums in of {
+                    let stream = self.stream(terms, &sums.target, sums.each, since);
+                    let results = sums.results().map(|(at, us)| (ours(at), us));
+                    stream.summarised.extend(results);
                 }
             }
             Body::Began {
@@ -160,19 +166,71 @@ impl Streams {
                 interval,
                 ..
             } => {
+                self.catch_up(terms, target, *each, at);
                 let from = self.began(terms.window, at, target, *each);
                 self.stream(terms, target, *each, from).began(at, *interval);
             }
             Body::Ended { target, each } => {
                 let window = terms.window;
+                self.catch_up(terms, target, *each, at);
                 self.stream(terms, target, *each, since).ended(window, at);
             }
             Body::Start { alive, .. } => {
+                self.catch_up_all(terms, at);
                 self.resuming = alive.is_some();
                 self.starts += 1;
                 self.streams.iter_mut().for_each(|s| s.pause(at));
             }
             _ => {}
+        }
+    }
+
+    /// Takes a result of a row: an answer after so many microseconds, or none.
+    fn result(
+        &mut self,
+        terms: &mut Terms,
+        target: &Name,
+        each: Option<IpAddr>,
+        at: Wall,
+        us: Option<u64>,
+    ) {
+        self.resuming = false;
+        if each.is_some() && !self.taken_up.is_empty() {
+            self.taken_up.remove(target);
+        }
+        let tells = each.is_some() || !self.addresses_tell(target, at);
+        let stream = self.stream(terms, target, each, terms.window.since);
+        stream.result(at, us);
+        if tells {
+            stream.course.result(stream.interval, at, us);
+        }
+    }
+
+    /// Takes what summaries tell of a row before `at`: they come before what was kept of
+    /// their time.
+    fn catch_up(&mut self, terms: &mut Terms, target: &Name, each: Option<IpAddr>, at: Wall) {
+        if !self.summaries {
+            return;
+        }
+        let target = target.clone();
+        let row = Row { target, each };
+        let Some(place) = self.places.get(&row).copied() else {
+            return;
+        };
+        let target = &row.target;
+        let next = |streams: &[Stream]| streams[place].summarised.front().copied();
+        while let Some((at, us)) = next(&self.streams).filter(|result| result.0 < at) {
+            self.streams[place].summarised.pop_front();
+            self.result(terms, target, each, at, Some(us));
+        }
+    }
+
+    fn catch_up_all(&mut self, terms: &mut Terms, at: Wall) {
+        let behind = |(_, place): &(&Row, &usize)| !self.streams[**place].summarised.is_empty();
+        let rows = self.places.iter().filter(behind);
+        let rows: Vec<Row> = rows.map(|(row, _)| row.clone()).collect();
+        for row in rows {
+            self.catch_up(terms, &row.target, row.each, at);
         }
     }
 
@@ -250,6 +308,7 @@ impl Streams {
     /// What each row's stream came to; a target that is wanted and of which nothing was
     /// heard was not measured at all.
     pub fn finish(mut self, terms: &mut Terms) -> Vec<(Row, Seen)> {
+        self.catch_up_all(terms, Wall(u64::MAX));
         let names = self.wanted.iter().flat_map(HashMap::keys);
         let heard: HashSet<Name> = self.places.keys().map(|row| row.target.clone()).collect();
         let silent = names.filter(|name| !heard.contains(*name));
@@ -293,6 +352,7 @@ impl Stream {
             asked_from: Some(from),
             asked: Vec::new(),
             last: from,
+            summarised: VecDeque::new(),
             starts: 0,
         }
     }

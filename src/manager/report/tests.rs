@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::{FleetTarget, KeyRule, parse_fleet};
+use crate::journal::{Depth, Index, thin};
 use crate::manager::replay::tests::made::{
     self, NOW, ONE_SEGMENT, Writing, ago, began, called, ended, epoch, result, save, start,
 };
@@ -656,4 +657,39 @@ fn maintenance_that_is_excluded_is_left_out() {
         let report = run(data.path(), Some(&fleet), SINCE, NOW, &out).unwrap();
         assert_eq!(report.targets[0].all.outages.count, outages, "{exclude}");
     }
+}
+
+#[test]
+fn sums_tell_what_the_results_did_that_they_stand_for() {
+    let data = tempfile::tempdir().unwrap();
+    let mut h = history(data.path(), 7, "attic");
+    h.put(ago(2_000 * S), began("web", TEN));
+    probe(&mut h, 2_000, 800, true);
+    probe(&mut h, 800, 760, false);
+    probe(&mut h, 760, 500, true);
+    // Nobody measured for a while.
+    h.put(ago(400 * S), start(Some(ago(500 * S))));
+    h.put(ago(400 * S), began("web", TEN));
+    probe(&mut h, 400, 90, true);
+    probe(&mut h, 90, 80, false);
+    probe(&mut h, 80, 0, true);
+    let ask = || run(data.path(), Some(&fleet()), SINCE, NOW, &[]).unwrap();
+    let before = ask();
+    let mut index = Index::open(&h.dir, Depth::Everything).unwrap().0;
+    let segment = index.oldest_whole(Epoch(0)).unwrap().clone();
+    let text = thin(&segment, &[]).unwrap().expect("worth it");
+    assert!(text.len() < segment.bytes as usize / 3);
+    index.put_thinned(&segment, Some(&text)).unwrap();
+    let after = ask();
+    let told = |report: &Report| {
+        let (probes, ok, _, measured, asked) = of(report, "web", "attic");
+        let outages = report.targets[0].all.outages;
+        (probes, ok, measured, asked, outages)
+    };
+    assert_eq!(told(&after), told(&before));
+    // A failure on its own stands for less than an interval where results lie evenly.
+    let up = |report: &Report| of(report, "web", "attic").2;
+    assert!(up(&after).abs_diff(up(&before)) <= 5);
+    let quantile = |report: &Report| report.targets[0].all.latencies.quantile(0.95);
+    assert_eq!(quantile(&after), quantile(&before));
 }
