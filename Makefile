@@ -15,7 +15,7 @@ TORTURE := TCPMON_SEED=$(SEED) TCPMON_SEEDS=$(SEEDS) TCPMON_MINUTES=$(MINUTES) T
 	TCPMON_SPOOL_MIB=64 TCPMON_HOURS=720
 RELEASE := target/release
 
-.PHONY: help build run-server run-agent run-manager demo drill test test-netns test-services test-check check fmt-check clippy doc torture bench bench-long bench-peers clean
+.PHONY: help build run-server run-agent run-manager demo drill test test-netns test-services test-check check fmt-check clippy doc test-faults torture bench bench-long bench-peers clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -48,6 +48,9 @@ test-netns: build ## agents in network namespaces: behind NAT, cut cables, a los
 
 test-services: build ## presets against real servers of Debian's packages, on loopback
 	sh tests/services.sh $(RELEASE)
+
+test-faults: build ## a full disk, another owner's directory, few descriptors (needs root)
+	sh tests/faults.sh $(RELEASE)
 
 torture: ## long forms: fleets by the seed, a month with 64 MiB, millions of inputs, hundreds of kills
 	$(TORTURE) $(CARGO) test --profile torture --lib -- --nocapture sim:: near_its_limit

@@ -89,6 +89,7 @@ struct ManagerTruth {
 struct ManagerPast {
     acked: Acked,
     told: BTreeMap<Subject, String>,
+    seen: BTreeSet<String>,
     forgetful: bool,
 }
 
@@ -302,6 +303,7 @@ impl Truth {
         manager.backup = Some(ManagerPast {
             acked,
             told: manager.told.clone(),
+            seen: manager.seen.clone(),
             forgetful: manager.forgetful,
         });
     }
@@ -317,6 +319,8 @@ impl Truth {
         };
         manager.rolled_back = true;
         (manager.told, manager.forgetful) = (past.told, past.forgetful);
+        // What was under way then goes out again.
+        manager.seen = past.seen;
         self.acked.retain(|(of, _), _| *of != m);
         self.acked.extend(past.acked);
     }
