@@ -186,7 +186,8 @@ impl Cell {
         let seen = ours(finding.at);
         let live = self.health.seen().is_some();
         let known = self.last.as_ref().filter(|_| live);
-        if known.is_some_and(|known| known.at == finding.at) {
+        // A clock that stands still gives different results the same time.
+        if known.is_some_and(|known| (known.at, known.ok) == (finding.at, finding.ok)) {
             self.health.confirm(seen);
             return;
         }

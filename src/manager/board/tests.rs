@@ -250,6 +250,18 @@ fn now_moves_the_mark_and_tells_the_difference() {
 }
 
 #[test]
+fn results_of_a_clock_that_stands_still_are_told_apart() {
+    let mut b = board();
+    let attic = name("attic");
+    b.take_now(&attic, E1, 10, &[entry("web", true, 100, 100)], at(100));
+    b.take_now(&attic, E2, 1, &[entry("web", false, 100, 100)], at(110));
+    b.take(E2, result(2, 100, "web", false));
+    assert_eq!(b.one(110).state, State::Up);
+    b.take(E2, result(3, 100, "web", false));
+    assert_eq!(b.one(110).state, State::Down);
+}
+
+#[test]
 fn catching_up_corrects_since_when_the_state_holds() {
     let mut b = board();
     b.take(E1, result(11, 10, "web", true));
