@@ -496,7 +496,7 @@ mod tests {
             let deadline = clock::mono().after(Duration::from_secs(20));
             loop {
                 let heard = bell.heard();
-                let states = recorder.since(0).1.into_iter();
+                let states = recorder.states(&recorder.places(), u64::MAX).1.into_iter();
                 let states = states.map(|state| (state.each, state.failure.map(|f| f.0)));
                 let states = states.collect();
                 if wanted(&states) {

@@ -15,6 +15,8 @@ use crate::record::Body;
 pub const CLOCK_STEP_MIN: Duration = Duration::from_millis(500);
 /// Connections of a target whose times are remembered.
 const CONNECTS_KEPT: usize = 5;
+/// Results after a change that are news as well: they may decide that it is up or down.
+const UNSETTLED: u8 = 8;
 /// So much longer than usual a connection takes whose SYN was lost, in microseconds.
 const RETRANSMIT_US_MIN: u64 = 1_000_000;
 
@@ -23,8 +25,13 @@ struct Latest {
     at: Wall,
     us: u64,
     since: Wall,
-    /// The number of the result that last made it answer, or fail.
-    changed: u64,
+    /// The number of the last result that is news: the first one, one that made it answer
+    /// or fail, or one of the few that follow and may decide that it is up or down.
+    news: u64,
+    /// How many more are news after the last change.
+    unsettled: u8,
+    /// Whether it ever failed.
+    failed: bool,
     /// `None` where it answered.
     failure: Option<Box<Failure>>,
     connects: Connects,
@@ -120,16 +127,24 @@ impl Recorder {
             at,
             us,
             since: at,
-            changed: seq,
+            news: seq,
+            unsettled: 0,
+            failed: false,
             failure: None,
             connects: Connects::default(),
         });
         if let Some(us) = connect {
             latest.connects.note(us);
         }
-        if !is_first && latest.failure.is_some() != sample.failure.is_some() {
-            (latest.since, latest.changed) = (at, seq);
+        let fails = sample.failure.is_some();
+        if !is_first && latest.failure.is_some() != fails {
+            (latest.since, latest.news, latest.unsettled) = (at, seq, UNSETTLED);
+        } else if latest.unsettled > 0 {
+            (latest.news, latest.unsettled) = (seq, latest.unsettled - 1);
+        } else if is_first && fails {
+            latest.unsettled = UNSETTLED;
         }
+        latest.failed |= fails;
         // It may have been configured anew and still be the same.
         latest.target = Arc::clone(target);
         latest.failure = sample.failure.map(Box::new);
@@ -158,17 +173,28 @@ impl Recorder {
         self.watch_clock(&mut self.table(), wall, mono);
     }
 
-    /// The states that changed after number `mark` (all for 0), failures first,
-    /// and the number up to which they tell everything.
-    pub fn since(&self, mark: u64) -> (u64, Vec<TargetNow>) {
+    /// The places of all rows of which something is known, failing ones first.
+    pub fn places(&self) -> Vec<usize> {
+        let table = self.table();
+        let rows = table.rows.iter().enumerate();
+        let known = rows.filter_map(|(place, row)| Some((place, row.as_ref()?.failure.is_none())));
+        let (up, down): (Vec<_>, Vec<_>) = known.partition(|(_, answers)| *answers);
+        down.into_iter().chain(up).map(|(place, _)| place).collect()
+    }
+
+    /// The number up to which results are told by the states now, the states at these
+    /// places, and of which others there was news since number `mark`: true for what is
+    /// more than that they are new.
+    pub fn states(&self, places: &[usize], mark: u64) -> (u64, Vec<TargetNow>, Vec<(usize, bool)>) {
         let table = self.table();
         let seq = self.spool.last();
-        let rows = table.rows.iter().flatten();
-        let changed = rows.filter(|row| mark == 0 || row.changed > mark);
-        let mut states: Vec<TargetNow> = changed.map(now).collect();
-        drop(table);
-        states.sort_by_key(|state| state.ok);
-        (seq, states)
+        let row = |place: &usize| table.rows.get(*place)?.as_ref();
+        let states = places.iter().filter_map(row).map(now).collect();
+        let rows = table.rows.iter().enumerate();
+        let rows = rows.filter_map(|(place, row)| Some((place, row.as_ref()?)));
+        let others = rows.filter(|(place, row)| row.news > mark && !places.contains(place));
+        let others = others.map(|(place, row)| (place, row.failed)).collect();
+        (seq, states, others)
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {

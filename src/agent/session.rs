@@ -2,10 +2,11 @@
 //!
 //! The calling thread reads; a second thread sends, so that neither direction
 //! waits for the other. The sender goes by one order: answers and beats first,
-//! then the present (`now`), then records, a bounded batch at a time, so that a
-//! long backlog hides neither the present nor that we are alive.
+//! then what has changed (`now`), then records and the other states by turns, no more at a
+//! time than the link is quick to carry ([`Flow`]), so that a long backlog hides neither
+//! the present nor that we are alive.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt::Display;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -21,8 +22,9 @@ use crate::log;
 use crate::model::{Epoch, Mono, Name, TEXT_LEN_MAX};
 use crate::net::door::Door;
 use crate::net::line::Step;
+use crate::proto::flow::Flow;
 use crate::proto::handshake::{self, Refusal};
-use crate::proto::{self, Assembly, ConfigPart, Hello, Message, Role, Side, Status, TargetNow};
+use crate::proto::{self, Assembly, ConfigPart, Hello, Message, Role, Side, Status};
 use crate::text::cut;
 use crate::threads;
 
@@ -31,8 +33,10 @@ const BATCH_BYTES: usize = 64 * 1024;
 /// Changes of state are told at most this often while catching up.
 const NOW_EVERY: Duration = Duration::from_millis(500);
 /// Every state is told again this long after it was, while records can't tell it; on a
-/// slow link later, so that it takes no more than a fifth of the link.
+/// slow link later, so that it takes a fifth of it: half of it, two fifths of the time.
 const NOW_ALL_EVERY: Duration = Duration::from_secs(2);
+/// Changes of state told every [`NOW_EVERY`] while the link takes nothing else.
+const NOW_SQUEEZED_MAX: usize = 8;
 /// Answers waiting to be sent; a peer that asks faster than it reads is cut off.
 const OUTBOX_MAX: usize = 64;
 const STACK_BYTES: usize = 128 * 1024;
@@ -45,6 +49,7 @@ struct Shared {
     resume: Option<HashMap<Epoch, u64>>,
     /// The last number sent of each epoch.
     sent: HashMap<Epoch, u64>,
+    flow: Flow<(Epoch, u64)>,
     ended: bool,
 }
 
@@ -247,6 +252,11 @@ impl Session {
             ));
         }
         self.agent.reached(self.serial, epoch, seq);
+        let now = clock::mono();
+        let reached = |(of, last): &(Epoch, u64)| *of == epoch && *last <= seq;
+        if self.shared().flow.acknowledged(reached, now) {
+            self.agent.bell.ring();
+        }
         Ok(())
     }
 
@@ -256,7 +266,10 @@ impl Session {
         assembly: &mut Assembly,
     ) -> std::result::Result<(), String> {
         let Some(text) = assembly.add(part)? else {
-            return Ok(());
+            return self.post(Message::Taken {
+                hash: part.revision.hash,
+                part: part.part,
+            });
         };
         if self.rights < Rights::Own {
             let problem = "this manager's key may read results, not configure".to_string();
@@ -293,7 +306,7 @@ impl Session {
             let mut out = Vec::new();
             sender.fill(&mut out);
             if out.is_empty() {
-                self.agent.bell.wait(heard, sender.beat_at);
+                self.agent.bell.wait(heard, sender.wake_at());
             } else if let Err(error) = writer.write(&out) {
                 // Of a connection that was ended here, the reason is told elsewhere.
                 if !self.over() {
@@ -313,14 +326,18 @@ impl Session {
 /// The sending side's place in what there is to say.
 pub(super) struct Sender {
     session: Arc<Session>,
-    pub(super) beat_at: Mono,
+    beat_at: Mono,
     /// Whether the last beat told of trouble with the disk.
     told_trouble: bool,
-    /// States still to be told, and the number they are as of.
-    now: VecDeque<TargetNow>,
+    /// States that have changed, and all of them in turn, still to be told: places in the
+    /// recorder's table.
+    changed: VecDeque<usize>,
+    round: VecDeque<usize>,
+    /// Changes up to this number are told or in `changed`; `None` before the first round.
     now_mark: Option<u64>,
     now_at: Mono,
-    /// When every state is due to be told again.
+    /// When the round began, and when the next one is due.
+    round_at: Mono,
     all_at: Mono,
     follower: Option<Follower>,
     /// The epoch the manager was last told.
@@ -334,9 +351,11 @@ impl Sender {
             session,
             beat_at: Mono(0),
             told_trouble: false,
-            now: VecDeque::new(),
+            changed: VecDeque::new(),
+            round: VecDeque::new(),
             now_mark: None,
             now_at: Mono(0),
+            round_at: Mono(0),
             all_at: Mono(0),
             follower: None,
             announced: None,
@@ -359,58 +378,135 @@ impl Sender {
             let (at, status) = (clock::wall(), Some(agent.status()));
             push(out, &Message::Beat { at, status });
         }
-        if self.session.shared().resume.is_none() {
-            return;
-        }
-        self.collect_now(now, out);
-        match self.now.is_empty() {
-            true => self.push_records(out),
-            false => self.push_now(out),
+        let resumed = self.session.shared().resume.is_some();
+        let records = resumed.then(|| self.fill_results(now, out)).flatten();
+        let mut shared = self.session.shared();
+        shared.flow.sent(out.len());
+        if let Some(last) = records {
+            shared.flow.mark(last, now);
         }
     }
 
-    /// At first every state, even if there is none yet: the manager learns from where on
-    /// records tell the present. While records lag behind it, those that changed, and from
-    /// time to time all of them.
-    fn collect_now(&mut self, now: Mono, out: &mut Vec<u8>) {
+    /// When there may be something to say though nobody rings.
+    pub(super) fn wake_at(&self) -> Mono {
+        match self.now_mark.is_some() && self.behind() {
+            true => self.beat_at.min(self.now_at.after(NOW_EVERY)),
+            false => self.beat_at,
+        }
+    }
+
+    /// Whether records lag behind the present.
+    fn behind(&self) -> bool {
+        self.catching_up || self.told_trouble
+    }
+
+    /// Appends states or records; up to which record.
+    fn fill_results(&mut self, now: Mono, out: &mut Vec<u8>) -> Option<(Epoch, u64)> {
         let first = self.now_mark.is_none();
-        let behind = self.catching_up || self.session.agent.recorder.spool.trouble().is_some();
-        let again = behind && self.now.is_empty() && now.since(self.now_at) >= NOW_EVERY;
-        if !first && !again {
+        let looked = self.look(now);
+        let (room, unmarked) = {
+            let flow = &self.session.shared().flow;
+            (flow.room(), flow.unmarked())
+        };
+        if first {
+            self.push_now(0, proto::NOW_TARGETS_MAX, out);
+            return None;
+        }
+        if room == 0 {
+            self.catching_up = self.lacks_records();
+            if looked && !self.changed.is_empty() {
+                self.push_now(NOW_SQUEEZED_MAX, 0, out);
+            }
+            return None;
+        }
+        let to_tell = !self.changed.is_empty() || !self.round.is_empty();
+        // Only records tell how far the link has come, so there are always some among states.
+        if !to_tell || unmarked > room / 2 {
+            let records = self.push_records(room, out);
+            if records.is_some() {
+                return records;
+            }
+        }
+        if to_tell {
+            self.push_now(proto::NOW_TARGETS_MAX, proto::NOW_TARGETS_MAX, out);
+        }
+        None
+    }
+
+    /// Looks for states to tell, when it is time: at first all of them; while records lag
+    /// behind, those that changed, and from time to time all. Whether it was time.
+    fn look(&mut self, now: Mono) -> bool {
+        let first = self.now_mark.is_none();
+        if !first && (!self.behind() || now.since(self.now_at) < NOW_EVERY) {
+            return false;
+        }
+        self.now_at = now;
+        let recorder = &self.session.agent.recorder;
+        if first || now >= self.all_at && self.round.is_empty() {
+            self.round = recorder.places().into();
+            self.round_at = now;
+        }
+        if let Some(mark) = self.now_mark {
+            let (seq, _, changed) = recorder.states(&[], mark);
+            self.note_changed(seq, changed);
+        }
+        true
+    }
+
+    /// Appends at most so many states: those that have changed, then those whose turn it is.
+    fn push_now(&mut self, changed: usize, all: usize, out: &mut Vec<u8>) {
+        let changed = self.changed.len().min(changed);
+        let in_turn = self.round.len().min(all.saturating_sub(changed));
+        let places = self.changed.drain(..changed);
+        let places: Vec<usize> = places.chain(self.round.drain(..in_turn)).collect();
+        let recorder = &self.session.agent.recorder;
+        let epoch = recorder.spool.epoch();
+        // What else has changed by then is history as a record, so it has to be told, too.
+        let mark = self.now_mark.unwrap_or(u64::MAX);
+        let (seq, targets, more) = recorder.states(&places, mark);
+        push(
+            out,
+            &Message::Now {
+                epoch,
+                seq,
+                targets,
+            },
+        );
+        self.note_changed(seq, more);
+        if in_turn > 0 && self.round.is_empty() {
+            let now = clock::mono();
+            let took = now.since(self.round_at);
+            self.all_at = now.after(NOW_ALL_EVERY.max(took * 3 / 2));
+        }
+    }
+
+    /// There is news of these up to this number; what is only new can wait for its turn.
+    fn note_changed(&mut self, seq: u64, places: Vec<(usize, bool)>) {
+        self.now_mark = Some(seq);
+        if places.is_empty() {
             return;
         }
-        let after = match now >= self.all_at {
-            true => 0,
-            false => self.now_mark.unwrap_or(0),
-        };
-        let (mark, states) = self.session.agent.recorder.since(after);
-        self.now_at = now;
-        if first || !states.is_empty() {
-            self.now_mark = Some(mark);
-            self.now = states.into();
-            self.push_now(out);
+        let (changed, new): (Vec<_>, Vec<_>) = places.into_iter().partition(|(_, urgent)| *urgent);
+        for (queue, places) in [(&mut self.changed, changed), (&mut self.round, new)] {
+            let waiting: HashSet<usize> = queue.iter().copied().collect();
+            let places = places.into_iter().map(|(place, _)| place);
+            queue.extend(places.filter(|place| !waiting.contains(place)));
         }
     }
 
-    /// Appends some of the states that are still to be told.
-    fn push_now(&mut self, out: &mut Vec<u8>) {
-        let count = self.now.len().min(proto::NOW_TARGETS_MAX);
-        let message = Message::Now {
-            epoch: self.session.agent.recorder.spool.epoch(),
-            seq: self.now_mark.unwrap_or(0),
-            targets: self.now.drain(..count).collect(),
-        };
-        push(out, &message);
-        if self.now.is_empty() {
-            let now = clock::mono();
-            let took = now.since(self.now_at);
-            self.all_at = now.after(NOW_ALL_EVERY.max(took * 4));
-        }
+    /// Whether there are records that were not sent.
+    fn lacks_records(&self) -> bool {
+        let shared = self.session.shared();
+        let ranges = self.session.agent.recorder.spool.ranges();
+        let sent = |epoch| shared.sent.get(&epoch).copied().unwrap_or(0);
+        ranges.iter().any(|range| sent(range.epoch) < range.last)
     }
 
-    /// Appends a batch of the oldest epoch that the manager lacks something of.
-    fn push_records(&mut self, out: &mut Vec<u8>) {
+    /// Appends about so many bytes of the oldest epoch that the manager lacks something of;
+    /// up to which record.
+    fn push_records(&mut self, room: u64, out: &mut Vec<u8>) -> Option<(Epoch, u64)> {
         let spool = Arc::clone(&self.session.agent.recorder.spool);
+        let bytes = usize::try_from(room).unwrap_or(usize::MAX).min(BATCH_BYTES);
         self.catching_up = false;
         for range in spool.ranges() {
             let sent = self
@@ -432,13 +528,7 @@ impl Sender {
             }
             let follower = self.follower.as_mut().expect("just set");
             let mut batch = Vec::new();
-            let read = follower.read(
-                spool.index(),
-                range.last,
-                BATCH_BYTES,
-                clock::wall(),
-                &mut batch,
-            );
+            let read = follower.read(spool.index(), range.last, bytes, clock::wall(), &mut batch);
             if let Err(error) = read {
                 log::line(format_args!("spool: {error}"));
             }
@@ -456,8 +546,9 @@ impl Sender {
             }
             self.catching_up = through < range.last || range.epoch != spool.epoch();
             out.extend_from_slice(&batch);
-            return;
+            return Some((range.epoch, through));
         }
+        None
     }
 }
 

@@ -79,8 +79,12 @@ impl SimAgent {
 
     /// The latest state of each target: whether it answers, and since which result.
     pub fn states(&self) -> Vec<(Name, bool)> {
-        let states = self.agent.recorder.since(0).1.into_iter();
-        states.map(|state| (state.target, state.ok)).collect()
+        let recorder = &self.agent.recorder;
+        let states = recorder.states(&recorder.places(), u64::MAX).1;
+        states
+            .into_iter()
+            .map(|state| (state.target, state.ok))
+            .collect()
     }
 
     /// When something is next to be done.
@@ -176,7 +180,7 @@ impl SimSession {
     /// Whether there may be something to say, or when there is.
     pub fn next_at(&self) -> Mono {
         match self.session.agent.bell.heard() == self.bell {
-            true => self.sender.beat_at,
+            true => self.sender.wake_at(),
             false => clock::mono(),
         }
     }

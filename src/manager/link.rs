@@ -28,13 +28,17 @@ use crate::files::KeyFile;
 use crate::key::{Key, Rights};
 use crate::model::{ContentHash, Id, KeyId, Mono, Name, Revision, Wall};
 use crate::net::back_off::back_off;
+use crate::proto::flow::Flow;
 use crate::proto::handshake::Refusal;
-use crate::proto::{self, Hello, Message, SILENCE_MAX_S, Side};
+use crate::proto::{self, ConfigPart, Hello, Message, SILENCE_MAX_S, Side};
 use crate::threads;
 use crate::units::HostPort;
 
 /// What was stored is made durable, and acknowledged, within this time.
 const SYNC_EVERY: Duration = Duration::from_millis(500);
+/// The same while more is still to be fetched, so that the agent soon knows how much the
+/// link carries; a fifth of the time at most is spent on it, but for the time above.
+const SYNC_BEHIND_EVERY: Duration = Duration::from_millis(100);
 /// A configuration that was refused is offered again after so long; the rest doubles up to
 /// the longest.
 const OFFER_AGAIN_MIN: Duration = Duration::from_secs(60);
@@ -57,6 +61,10 @@ struct Shared {
     wanted_kept: bool,
     /// Offered in this session already, and not refused since.
     offered: Option<ContentHash>,
+    /// Parts of it that are still to be sent, and how many may be under way, so that
+    /// acknowledgements and beats need not wait for all of them.
+    parts: VecDeque<ConfigPart>,
+    flow: Flow<u64>,
     /// How often it was refused in this session, and when it is offered again: the reason
     /// may have been a full disk.
     refusals: u32,
@@ -79,6 +87,7 @@ impl Shared {
     /// What is wanted is to be offered at once.
     fn offer_anew(&mut self) {
         self.offered = None;
+        self.parts.clear();
         self.refusals = 0;
         self.offer_at = Mono(0);
     }
@@ -147,6 +156,8 @@ impl Link {
                 wanted_text: "".into(),
                 wanted_kept: true,
                 offered: None,
+                parts: VecDeque::new(),
+                flow: Flow::default(),
                 refusals: 0,
                 offer_at: Mono(0),
                 status_seen: false,
@@ -537,8 +548,7 @@ impl Link {
 
     /// What is to be said now; a beat when it is time for one.
     fn to_say(&self, beat_at: &mut Mono) -> String {
-        let messages = self.take_outbox();
-        let mut out: String = messages.iter().map(Message::line).collect();
+        let mut out = self.take_outbox();
         if clock::mono() >= *beat_at {
             *beat_at = next_beat();
             let at = clock::wall();
@@ -547,12 +557,37 @@ impl Link {
         out
     }
 
-    /// What is to be said, an offer of the configuration included when it is due.
-    fn take_outbox(&self) -> VecDeque<Message> {
+    /// What is to be said, and the next part of the configuration when it is offered.
+    fn take_outbox(&self) -> String {
         let mut shared = self.shared();
-        let mut messages = std::mem::take(&mut shared.outbox);
+        self.offer_if_due(&mut shared);
+        let mut out: String = shared.outbox.drain(..).map(|m| m.line()).collect();
+        if shared.flow.room() > 0 {
+            if let Some(part) = shared.parts.pop_front() {
+                let number = part.part;
+                out.push_str(&Message::Config(part).line());
+                shared.flow.sent(out.len());
+                shared.flow.mark(number, clock::mono());
+            }
+        }
+        out
+    }
+
+    /// The agent has a part of what it was offered.
+    fn part_taken(&self, hash: ContentHash, part: u64) {
+        let mut shared = self.shared();
+        if shared.offered == Some(hash) {
+            shared
+                .flow
+                .acknowledged(|sent| *sent <= part, clock::mono());
+            drop(shared);
+            self.bell.ring();
+        }
+    }
+
+    fn offer_if_due(&self, shared: &mut Shared) {
         let Some((counter, hash)) = shared.state.wanted else {
-            return messages;
+            return;
         };
         let in_force = shared
             .state
@@ -564,7 +599,7 @@ impl Link {
             && shared.wanted_kept
             && clock::mono() >= shared.offer_at;
         if !due || in_force || shared.offered == Some(hash) {
-            return messages;
+            return;
         }
         shared.offered = Some(hash);
         let revision = Revision {
@@ -574,8 +609,8 @@ impl Link {
             hash,
         };
         let parts = proto::parts(&revision, self.core.takes_over(), &shared.wanted_text);
-        messages.extend(parts.into_iter().map(Message::Config));
-        messages
+        shared.parts = parts.into();
+        shared.flow = Flow::default();
     }
 
     fn post(&self, message: Message) {

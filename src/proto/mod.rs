@@ -4,6 +4,7 @@
 //! opens with `{"seq":` and a message otherwise. Unknown keys are passed over,
 //! unknown messages end the session. `docs/protocol.md` tells who says what when.
 
+pub mod flow;
 pub mod handshake;
 mod read;
 pub mod seal;
@@ -173,6 +174,11 @@ pub enum Message {
     },
     Config(ConfigPart),
     /// Agent: this configuration is in force and kept.
+    /// A part of the configuration with this hash has arrived, and is not the last.
+    Taken {
+        hash: ContentHash,
+        part: u64,
+    },
     Applied(Revision),
     /// Agent: it is not, and why; `current` is what stays in force.
     Rejected {
@@ -244,6 +250,11 @@ impl Message {
                     });
             }
             Message::Config(part) => write_part(o, part),
+            Message::Taken { hash, part } => {
+                o.str("msg", "taken")
+                    .str("hash", &hash.to_string())
+                    .u64("part", *part);
+            }
             Message::Applied(revision) => {
                 o.str("msg", "applied")
                     .object("revision", |o| write_revision(o, revision));
@@ -510,6 +521,10 @@ mod tests {
                 of: 2,
                 text: "{\"targets\":[".into(),
             }),
+            Message::Taken {
+                hash: content_hash(""),
+                part: 3,
+            },
             Message::Applied(revision()),
             Message::Rejected {
                 hash: ContentHash(4),

@@ -51,6 +51,10 @@ fn read(name: &str, v: &Value<'_>) -> Result<Message, String> {
             of: number(v, "of")?,
             text: text(v, "text")?.to_string(),
         }),
+        "taken" => Message::Taken {
+            hash: parsed(v, "hash")?,
+            part: number(v, "part")?,
+        },
         "applied" => Message::Applied(revision(need(v.get("revision"), "revision")?)?),
         "rejected" => Message::Rejected {
             hash: parsed(v, "hash")?,

@@ -4,7 +4,7 @@
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
-use super::{BATCH_LINES, Link, SYNC_EVERY, Shared};
+use super::{BATCH_LINES, Link, SYNC_BEHIND_EVERY, SYNC_EVERY, Shared};
 use crate::channel::Reader;
 use crate::clock;
 use crate::error::{Error, Result};
@@ -27,6 +27,8 @@ pub(super) struct Intake {
     fresh: Vec<Record>,
     lines: usize,
     sync_at: Option<Mono>,
+    /// How long the last sync took.
+    sync_took: Duration,
 }
 
 impl Intake {
@@ -38,6 +40,7 @@ impl Intake {
             fresh: Vec::new(),
             lines: 0,
             sync_at: None,
+            sync_took: Duration::ZERO,
         }
     }
 
@@ -90,6 +93,10 @@ impl Intake {
                 self.link.core.note_mark(&self.link.name, epoch, seq);
                 self.link.core.bell().ring();
                 self.link.shared().unsaved = true;
+                Ok(())
+            }
+            Message::Taken { hash, part } => {
+                self.link.part_taken(hash, part);
                 Ok(())
             }
             Message::Applied(revision) => {
@@ -158,10 +165,13 @@ impl Intake {
                 .as_mut()
                 .ok_or_else(|| Error::new("no history is open"))?;
             history.write()?;
+            let to_fetch = history.to_fetch(&self.link.shared().state.announced_epochs);
             if history.is_dirty() && self.sync_at.is_none() {
-                self.sync_at = Some(clock::mono().after(SYNC_EVERY));
+                let behind = SYNC_BEHIND_EVERY.max(self.sync_took * 4).min(SYNC_EVERY);
+                let rest = if to_fetch > 0 { behind } else { SYNC_EVERY };
+                self.sync_at = Some(clock::mono().after(rest));
             }
-            history.to_fetch(&self.link.shared().state.announced_epochs)
+            to_fetch
         };
         let now = clock::wall();
         let mut board = core.board().lock().expect("board");
@@ -191,7 +201,9 @@ impl Intake {
         }
         self.sync_at = None;
         let mut history = self.link.history.lock().expect("history");
+        let began = clock::mono();
         let synced = history.as_mut().map(History::sync).transpose()?;
+        self.sync_took = clock::mono().since(began);
         drop(history);
         for (epoch, seq) in synced.unwrap_or_default() {
             self.link.post(Message::Ack { epoch, seq });
