@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::support::{Proxy, Running, Site, has_more_than_zero, program, run, until};
+use super::support::{Link, Proxy, Running, Site, Way, has_more_than_zero, program, run, until};
 
 fn copy_dir(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
@@ -41,10 +41,13 @@ fn nothing_is_missing_after_each_of_them_was_away() {
     }
     // The link to beta is cut in the middle of a line, again and again.
     for bytes in [1, 997, 5003, 20_011] {
-        link.cut_after(bytes);
+        link.cut_after(Way::Down, bytes);
         site.grows("beta", 60);
     }
-    link.refuse(true);
+    link.set(Link {
+        refusing: true,
+        ..Link::default()
+    });
     // Gamma is killed while it probes, then goes on in a new epoch.
     copy_dir(&site.path("gamma"), &site.path("gamma-before"));
     site.grows("gamma", 60);
@@ -58,7 +61,7 @@ fn nothing_is_missing_after_each_of_them_was_away() {
     let mut manager = Running::start(&mut site.manager(&["serve"]));
     manager.stderr.line("agent gamma connected");
     site.grows("gamma", 60);
-    link.refuse(false);
+    link.set(Link::default());
     site.grows("beta", 60);
     // Gamma's directory goes back to what it was some records ago.
     gamma.kill();

@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 pub use meddler::{Meddler, Step, Trick, Way};
 pub use output::Output;
 pub use peer::{Peer, hello, verdict};
-pub use proxy::Proxy;
+pub use proxy::{Link, Proxy};
 pub use site::{Site, has_more_than_zero, secret_of};
 
 /// How long a test waits for anything before it fails.

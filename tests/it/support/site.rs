@@ -9,7 +9,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::{Finished, Running, program, run, until};
+use super::{Finished, Running, own_loopback, program, run, until};
 
 /// A directory of the test's own, with everything in it.
 pub struct Site {
@@ -21,16 +21,18 @@ pub struct Site {
 impl Site {
     pub fn new(listeners: usize) -> Site {
         let dir = tempfile::tempdir().unwrap();
-        let mut command = program("tcpmon-server");
-        for _ in 0..listeners {
-            command.args(["--listen", "127.0.0.1:0"]);
-        }
-        command
-            .args(["--quiet", "--stats"])
-            .arg(dir.path().join("server.json"));
-        let mut server = Running::start(&mut command);
+        let own = SocketAddr::from((own_loopback(), 0));
+        let mut server = server(dir.path(), &vec![own; listeners]);
         let ports = (0..listeners).map(|_| server.listening()).collect();
         Site { dir, server, ports }
+    }
+
+    /// Starts the server again where it was.
+    pub fn server_again(&mut self) {
+        self.server = server(self.dir.path(), &self.ports);
+        for _ in &self.ports {
+            self.server.listening();
+        }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -213,6 +215,17 @@ impl Site {
             assert!(!has_more_than_zero(&audit, key), "{audit}");
         }
     }
+}
+
+fn server(dir: &Path, at: &[SocketAddr]) -> Running {
+    let mut command = program("tcpmon-server");
+    for addr in at {
+        command.args(["--listen", &addr.to_string()]);
+    }
+    command
+        .args(["--quiet", "--stats"])
+        .arg(dir.join("server.json"));
+    Running::start(&mut command)
 }
 
 /// Whether any `"key":N` in the text has another N than 0.
