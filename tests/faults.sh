@@ -1,6 +1,6 @@
 #!/bin/sh
-# A disk that is full, a directory of somebody else's and few descriptors, with the real
-# programs:
+# A disk that is full, a directory of somebody else's, few descriptors and few threads, with
+# the real programs:
 #   sh tests/faults.sh RELEASE_DIR
 # Half a minute. Needs root, mount, setpriv and prlimit (util-linux). Exit 1 when anything
 # is not as it should be.
@@ -8,11 +8,11 @@ set -eu
 
 release=$(cd "${1:?usage: sh tests/faults.sh RELEASE_DIR}" && pwd)
 scenario=faults
-spaces=
+tools="mount setpriv prlimit"
 . "$(dirname "$0")/netns-common.sh"
 mounted=
 
-# As finish, once nothing is mounted any more.
+# As finish, and what was mounted is not any more.
 unmount() {
     status=$?
     for pid in $pids; do kill -9 "$pid" 2>/dev/null || :; done
@@ -24,13 +24,7 @@ unmount() {
     exit "$status"
 }
 
-for tool in mount setpriv prlimit; do
-    command -v "$tool" >/dev/null 2>&1 || { say "$scenario: it lacks $tool"; exit 1; }
-done
-[ "$(id -u)" = 0 ] || { say "$scenario: this mounts file systems, and needs root"; exit 1; }
 trap unmount EXIT
-trap 'exit 1' INT TERM HUP
-dir=$(mktemp -d)
 
 # run NAME PROGRAM ARG...: in the background.
 run() {
@@ -38,14 +32,13 @@ run() {
     shift
     : >"$dir/$name.out"
     "$@" >"$dir/$name.out" 2>"$dir/$name.log" &
-    pids="$pids $!"
     last=$!
+    pids="$pids $last"
 }
 
 listening() { sed -n 's/^listening on //p' "$dir/$1.out"; }
 is_listening() { [ -n "$(listening "$1")" ]; }
 said() { grep -q "$2" "$dir/$1.log"; }
-said_times() { [ "$(grep -c "$2" "$dir/$1.log")" -ge "$3" ]; }
 probes() { "$release/tcpmon-agent" --status --data "$1" | sed 's/.*"probes":\([0-9]*\).*/\1/'; }
 probes_above() { [ "$(probes "$1")" -gt "$2" ]; }
 audited() {
@@ -101,11 +94,36 @@ said other "[Pp]ermission denied" || die "it does not say why"
 
 say "few descriptors"
 run small prlimit --nofile=40 "$release/tcpmon-agent" --listen 127.0.0.1:0 --name a --data "$dir/small"
+small=$last
 wait_for 10 "the agent" is_listening small
 rm -rf "$dir/manager"
 fleet "$(listening small)" "$(listening server)" 300
 run manager "$release/tcpmon-manager" serve --config "$dir/fleet.json" --data "$dir/manager"
 wait_for 20 "probes" probes_above "$dir/small" 3000
+wait_for 30 "everything to be fetched" audited
+
+kill -9 "$last" "$small"
+
+say "few threads, then more"
+# All of a user's threads count, so a user of its own, who has others at first.
+user="setpriv --reuid 65533 --regid 65533 --clear-groups"
+others=
+for n in 1 2 3; do
+    $user sleep 120 &
+    pids="$pids $!" others="$others $!"
+done
+mkdir "$dir/crowded"
+chown 65533:65533 "$dir/crowded"
+run crowded $user prlimit --nproc=9 "$dir/tcpmon-agent" --listen 127.0.0.1:0 --name a --data "$dir/crowded/a"
+wait_for 10 "the agent" is_listening crowded
+rm -rf "$dir/manager"
+fleet "$(listening crowded)" "$(listening server)" 50
+run manager "$release/tcpmon-manager" serve --config "$dir/fleet.json" --data "$dir/manager"
+wait_for 20 "it to be told" said crowded 'start probing thread [23]: resource temporarily unavailable'
+wait_for 20 "probes all the same" probes_above "$dir/crowded/a" 200
+workers_above() { [ "$("$release/tcpmon-agent" --status --data "$1" | sed 's/.*"workers":\([0-9]*\).*/\1/')" -gt "$2" ]; }
+for pid in $others; do kill -9 "$pid"; done
+wait_for 20 "more threads" workers_above "$dir/crowded/a" 2
 wait_for 30 "everything to be fetched" audited
 
 say "$scenario: all as it should be"

@@ -1,6 +1,6 @@
-# What the scenarios in network namespaces have in common. To be read by a script that has
-# set $release and $scenario; it makes the namespaces, and all that it starts ends with it.
-# Needs root, ip and nft.
+# What the scenarios that need root have in common, most of them in network namespaces. To be
+# read by a script that has set $release and $scenario, and $tools to what it needs; it makes
+# the namespaces, and all that it starts ends with it.
 dir= pids= spaces=
 
 say() { printf '%s\n' "$*" >&2; }
@@ -31,11 +31,12 @@ rest() { sleep 0.1 2>/dev/null || sleep 1; }
 needs() {
     lacking=
     [ "$(id -u)" = 0 ] || lacking="$lacking, root"
-    command -v ip >/dev/null 2>&1 || lacking="$lacking, ip (iproute2)"
-    command -v nft >/dev/null 2>&1 || lacking="$lacking, nft (nftables)"
+    for tool in $tools; do
+        command -v "$tool" >/dev/null 2>&1 || lacking="$lacking, $tool"
+    done
     case $(now_ms) in *[!0-9]*) lacking="$lacking, a date that knows milliseconds (GNU)" ;; esac
     if [ -n "$lacking" ]; then
-        say "$scenario: this makes network namespaces; it lacks: ${lacking#, }"
+        say "$scenario: it lacks: ${lacking#, }"
         exit 1
     fi
 }

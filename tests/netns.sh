@@ -16,6 +16,7 @@ mgr=tcpmon-mgr-$$ pi=tcpmon-pi-$$
 # The namespaces are the script's own, so these meet no other network.
 mgr_ip=10.99.0.1 pi_ip=10.99.0.2
 door=19100
+tools="ip nft"
 scenario=netns
 . "$(dirname "$0")/netns-common.sh"
 

@@ -14,6 +14,7 @@ interval_ms=2000 timeout_ms=1000 retry_ms=500 down_after=3
 mgr=tcpmon-mgr-$$ net=tcpmon-net-$$ attic=tcpmon-attic-$$ cellar=tcpmon-cellar-$$
 # What is probed has this address, beyond both uplinks. The namespaces are the script's own.
 far=10.98.9.1
+tools="ip nft"
 scenario=uplink
 . "$(dirname "$0")/netns-common.sh"
 

@@ -176,12 +176,12 @@ fn start(dir: &Path, options: Options, resolver: Resolver) -> Result<Arc<Agent>>
     let start = Body::Start { alive, version };
     recorder.spool.push(clock::wall(), &start);
     recorder.clock(clock::wall(), clock::mono());
-    let prober = Prober::new(
+    let prober = Prober::start(
         resolver,
         options.reach.clone(),
         Arc::clone(&recorder),
         options.workers_max,
-    );
+    )?;
     let managers = Managers::open(dir)?;
     let (settings, targets) = Settings::open(dir, options.reach);
     if let Some(revision) = settings.revision() {

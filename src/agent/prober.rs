@@ -7,6 +7,7 @@
 //! for a while. One more thread looks names up whose addresses are rows of their own.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
@@ -15,6 +16,7 @@ use super::crew::Crew;
 use super::recorder::Recorder;
 use super::rows::{Query, Rows};
 use crate::clock;
+use crate::error::{Context, Result, plain};
 use crate::log;
 use crate::model::{Mono, Row, Sample, Target, micros};
 use crate::net::resolve::Resolver;
@@ -25,6 +27,9 @@ use crate::stats::Histogram;
 use crate::threads;
 use crate::units::Reach;
 
+/// The number of the worker that stays: where the system refuses more threads, it tries
+/// again.
+const FIRST: u64 = 0;
 /// Workers that should be asleep with a job in hand at any time.
 const SPARE: usize = 2;
 /// The part of all workers that targets may have which have not proved quick.
@@ -145,15 +150,16 @@ impl Pool {
 }
 
 impl Prober {
-    /// A prober without targets, of at most `workers_max` threads. It connects to nothing
-    /// outside `reach`; a target that lies there fails, and says so.
-    pub fn new(
+    /// A prober without targets, of at most `workers_max` threads, the first of which is
+    /// started and stays. It connects to nothing outside `reach`; a target that lies there
+    /// fails, and says so.
+    pub fn start(
         resolver: Resolver,
         reach: Reach,
         recorder: Arc<Recorder>,
         workers_max: usize,
-    ) -> Prober {
-        Prober(Arc::new(Shared {
+    ) -> Result<Prober> {
+        let prober = Prober(Arc::new(Shared {
             resolver,
             reach,
             recorder,
@@ -162,7 +168,11 @@ impl Prober {
             back: AtomicUsize::new(0),
             changed: Condvar::new(),
             hurry: Condvar::new(),
-        }))
+        }));
+        prober
+            .start_worker(&mut prober.pool())
+            .context(|| "start probing thread 1".to_string())?;
+        Ok(prober)
     }
 
     /// Makes `targets` the whole list; what began and ended is recorded.
@@ -232,29 +242,42 @@ impl Prober {
         if !pool.crew.wants_more(workers, back, now) {
             return;
         }
-        let number = pool.next_worker;
-        let prober = self.clone();
-        let work = move || prober.work(number);
-        let spawned = threads::start(&format!("probe-{number}"), STACK_BYTES, work);
-        match spawned {
-            Ok(_) => {
-                pool.workers += 1;
-                pool.next_worker += 1;
-                pool.spawn_failed = false;
-            }
+        match self.start_worker(pool) {
+            Ok(()) => pool.spawn_failed = false,
             Err(error) => {
                 pool.spawn_again_at = now.after(SPAWN_AGAIN_AFTER);
                 if !std::mem::replace(&mut pool.spawn_failed, true) {
-                    let count = pool.workers;
-                    log::line(format_args!("start probing thread {}: {error}", count + 1));
+                    let (next, why) = (pool.workers + 1, plain(&error.to_string()));
+                    log::line(format_args!("start probing thread {next}: {why}"));
                 }
             }
         }
     }
 
+    fn start_worker(&self, pool: &mut Pool) -> io::Result<()> {
+        let number = pool.next_worker;
+        let prober = self.clone();
+        let work = move || prober.work(number);
+        threads::start(&format!("probe-{number}"), STACK_BYTES, work)?;
+        pool.workers += 1;
+        pool.next_worker += 1;
+        Ok(())
+    }
+
     fn work(&self, number: u64) {
         let mut pool = self.pool();
-        while let Some(job) = self.next_job(&mut pool) {
+        loop {
+            let Some(job) = self.next_job(&mut pool, number) else {
+                if number != FIRST {
+                    pool.workers -= 1;
+                    return;
+                }
+                let rest = (Mono(u64::MAX), FIRST);
+                pool.asleep.insert(rest);
+                pool = self.0.changed.wait(pool).expect("worker pool");
+                pool.asleep.remove(&rest);
+                continue;
+            };
             let Some((mut job, mut awake)) = self.sleep(pool, job, number) else {
                 pool = self.pool();
                 continue;
@@ -290,23 +313,19 @@ impl Prober {
         pool.schedule.finish(job, answered, clock::mono());
     }
 
-    /// The next job, waiting while there is none; `None` when this worker is one too many.
-    fn next_job(&self, pool: &mut MutexGuard<'_, Pool>) -> Option<Job> {
+    /// The next job; `None` when there is none or this worker is one too many.
+    fn next_job(&self, pool: &mut MutexGuard<'_, Pool>, number: u64) -> Option<Job> {
         let now = clock::mono();
         let (workers, back) = (pool.workers, self.0.back.load(Ordering::Relaxed));
         let too_many = match pool.is_covered() {
             true => workers > pool.peak.allowed(),
             false => pool.crew.wants_fewer(workers, back, now),
         };
-        if too_many {
-            pool.workers -= 1;
+        if too_many && number != FIRST {
             return None;
         }
         let job = pool.schedule.take(now, SkipWhy::Workers);
         self.record_skips(pool);
-        if job.is_none() {
-            pool.workers -= 1;
-        }
         job
     }
 
@@ -380,7 +399,8 @@ impl Prober {
         match spawned {
             Ok(_) => pool.looking_up = true,
             Err(error) => log::line(format_args!(
-                "start the thread that looks names up: {error}"
+                "start the thread that looks names up: {}",
+                plain(&error.to_string())
             )),
         }
     }
@@ -491,7 +511,7 @@ mod tests {
                 .map(|ip| ip.parse().unwrap())
                 .into()),
         });
-        let prober = Prober::new(resolver, Reach::default(), Arc::clone(&recorder), 8);
+        let prober = Prober::start(resolver, Reach::default(), Arc::clone(&recorder), 8).unwrap();
         let until = |wanted: &dyn Fn(&States) -> bool| {
             let deadline = clock::mono().after(Duration::from_secs(20));
             loop {

@@ -16,6 +16,7 @@ use super::Agent;
 use super::managers::Admission;
 use crate::channel::{self, Channel, NoChannel, Reader, Writer};
 use crate::clock;
+use crate::error::plain;
 use crate::journal::Follower;
 use crate::key::{Key, Rights};
 use crate::log;
@@ -167,7 +168,9 @@ impl Session {
         let sender = threads::start("send", STACK_BYTES, move || session.send(writer));
         let sender = match sender {
             Ok(sender) => sender,
-            Err(error) => return format!("start its sending thread: {error}"),
+            Err(error) => {
+                return format!("start its sending thread: {}", plain(&error.to_string()));
+            }
         };
         let ended = self.read(&mut reader);
         self.shared().ended = true;
