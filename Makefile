@@ -13,7 +13,8 @@ CASES   ?= 5000000
 KILLS   ?= 300
 SOAK_S  ?= 7200
 TORTURE := TCPMON_SEED=$(SEED) TCPMON_SEEDS=$(SEEDS) TCPMON_MINUTES=$(MINUTES) TCPMON_CASES=$(CASES) \
-	TCPMON_SPOOL_MIB=64 TCPMON_HOURS=720 TCPMON_KILLS=$(KILLS) TCPMON_STRIDE=1 TCPMON_LINKS=64 TCPMON_SLOW_TARGETS=20000
+	TCPMON_SPOOL_MIB=64 TCPMON_HOURS=720 TCPMON_KILLS=$(KILLS) TCPMON_STRIDE=1 TCPMON_LINKS=64 TCPMON_SLOW_TARGETS=20000 \
+	TCPMON_CROWD=50000 TCPMON_CROWD_WORKERS=64 TCPMON_CROWD_S=120
 RELEASE := target/release
 
 .PHONY: help build run-server run-agent run-manager demo drill test test-netns test-services test-check check fmt-check clippy doc test-faults torture soak bench bench-long bench-peers clean
@@ -56,9 +57,9 @@ test-faults: build ## a full disk, another owner's directory, few descriptors (n
 soak: ## two hours of three agents and a manager under random faults
 	TCPMON_SOAK_S=$(SOAK_S) TCPMON_FAULT_S=20 TCPMON_SEED=$(SEED) $(CARGO) test --profile torture --test it soak:: -- --nocapture
 
-torture: ## long forms: fleets by the seed, a month with 64 MiB, millions of inputs, kills, cuts at every byte, a slow link
+torture: ## long forms: fleets by the seed, a month with 64 MiB, millions of inputs, kills, cuts at every byte, a slow link, a crowd
 	$(TORTURE) $(CARGO) test --profile torture --lib -- --nocapture sim:: near_its_limit
-	$(TORTURE) $(CARGO) test --profile torture --test it -- --nocapture torture::kills torture::links
+	$(TORTURE) $(CARGO) test --profile torture --test it -- --nocapture torture::kills torture::links torture::load
 
 test-check: ## tcpmon-agent check beside the real check_tcp (needs monitoring-plugins-basic)
 	TCPMON_CHECK_TCP=$(CHECK_TCP) $(CARGO) test --test it check:: -- --nocapture

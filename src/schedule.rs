@@ -7,7 +7,8 @@
 //! while it is not decided whether it has changed. A job is held by one worker from [`Schedule::take`]
 //! to [`Schedule::finish`], so no target is ever probed twice at once. Of targets whose
 //! last probe was not quick, no more than a set number are out at once: however many are
-//! dark, the others have workers.
+//! dark, the others have workers. Where more of them are due than that, those come first
+//! that have not been probed for longest.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -74,11 +75,16 @@ struct Slot {
     /// Whether the last probe was answered.
     answered: Option<bool>,
     /// Probes still to be made between ticks.
-    rechecks: u32,
+    rechecks: u16,
+    /// When it was last probed, in tenths of a second; 0 for never.
+    probed: u32,
 }
 
 /// What is due, whose slot, and of which generation of it; the earliest first.
 type Line = BinaryHeap<Reverse<(Mono, u32, u32)>>;
+
+/// When what is due was last probed, and when it is due, whose slot, and of which generation.
+type Waiting = BinaryHeap<Reverse<(u32, Mono, u32, u32)>>;
 
 /// The grid of every target and the order of what is due next.
 #[derive(Debug)]
@@ -91,8 +97,9 @@ pub struct Schedule {
     rows: HashMap<Row, u32>,
     /// Targets whose last probe was quick.
     quick: Line,
-    /// And all others.
+    /// And all others; of those that are due, the one that waits longest.
     unsure: Line,
+    waiting: Waiting,
     /// How many of those workers hold, and may.
     unsure_out: usize,
     unsure_max: usize,
@@ -110,6 +117,7 @@ impl Schedule {
             rows: HashMap::new(),
             quick: Line::new(),
             unsure: Line::new(),
+            waiting: Waiting::new(),
             unsure_out: 0,
             unsure_max,
             reports: Vec::new(),
@@ -205,7 +213,9 @@ impl Schedule {
     fn next(&mut self) -> Option<(Mono, bool)> {
         let quick = first(&mut self.quick, &self.generations);
         let unsure = match self.unsure_out < self.unsure_max {
-            true => first(&mut self.unsure, &self.generations),
+            true => self
+                .first_waiting()
+                .or_else(|| first(&mut self.unsure, &self.generations)),
             false => None,
         };
         match (quick, unsure) {
@@ -214,6 +224,38 @@ impl Schedule {
             }
             (_, unsure) => Some((unsure?, false)),
         }
+    }
+
+    /// When the one is due that waits longest of those that are due and not quick.
+    fn first_waiting(&mut self) -> Option<Mono> {
+        while let Some(Reverse((_, due, slot, generation))) = self.waiting.peek().copied() {
+            if self.generations[slot as usize] == generation {
+                return Some(due);
+            }
+            self.waiting.pop();
+        }
+        None
+    }
+
+    /// Has those that are not quick wait for their turn once they are due.
+    fn queue(&mut self, now: Mono) {
+        while first(&mut self.unsure, &self.generations).is_some_and(|due| due <= now) {
+            let Some(Reverse((due, slot, generation))) = self.unsure.pop() else {
+                return;
+            };
+            let probed = self.slots[slot as usize].as_ref().map_or(0, |s| s.probed);
+            self.waiting.push(Reverse((probed, due, slot, generation)));
+        }
+    }
+
+    /// Takes the first of those that are quick, or of the others.
+    fn pop(&mut self, quick: bool) -> Option<(Mono, u32, u32)> {
+        if !quick {
+            if let Some(Reverse((_, due, slot, generation))) = self.waiting.pop() {
+                return Some((due, slot, generation));
+            }
+        }
+        self.line(quick).pop().map(|Reverse(first)| first)
     }
 
     /// The targets that proved quick in line, or the others.
@@ -228,8 +270,9 @@ impl Schedule {
     /// skipped on the way, counted as `why`.
     pub fn take(&mut self, now: Mono, why: SkipWhy) -> Option<Job> {
         loop {
-            let (due, quick) = self.next()?;
-            let Reverse((_, slot, generation)) = self.line(quick).pop()?;
+            self.queue(now);
+            let (_, quick) = self.next()?;
+            let (due, slot, generation) = self.pop(quick)?;
             if now > self.latest_start(slot, due) {
                 let next = self.skip_to(slot, due, now, why);
                 self.line(quick).push(Reverse((next, slot, generation)));
@@ -277,6 +320,7 @@ impl Schedule {
         let Some(slot) = &mut self.slots[job.place()] else {
             return;
         };
+        slot.probed = (now.0 / 100_000 + 1) as u32;
         let quick = now.since(job.started) < slot.target.timeout / 2;
         let tick = slot.next_tick(job.due);
         let again = slot.recheck(answered, job.due, now);
@@ -315,6 +359,7 @@ impl Schedule {
             skipped: None,
             answered: None,
             rechecks: 0,
+            probed: 0,
         };
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
@@ -413,7 +458,7 @@ impl Slot {
         let before = self.answered.replace(answered).unwrap_or(true);
         self.rechecks = match before == answered {
             true => self.rechecks.saturating_sub(1),
-            false => recheck.times,
+            false => recheck.times.try_into().unwrap_or(u16::MAX),
         };
         let again = due.after(recheck.after).max(now);
         let spare = self.next_tick(due).since(again) >= self.target.timeout;

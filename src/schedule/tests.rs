@@ -431,3 +431,31 @@ fn what_has_not_proved_quick_is_never_out_all_at_once() {
     assert_ne!(unsure.target.name, name);
     assert_eq!(schedule.next_at(), Some(Mono(due + 2 * S)));
 }
+
+#[test]
+fn those_that_are_not_quick_are_probed_in_turn_where_they_are_too_many() {
+    // Workers, and how long each probe takes, in ms.
+    for (workers, takes) in [(1, 600), (6, 600), (5, 750)] {
+        let mut schedule = Schedule::new(workers);
+        let list = (0..100).map(|n| target(&format!("dark-{n}"), 1000));
+        schedule.replace(list.collect(), Mono(0));
+        let mut probes: HashMap<String, u64> = HashMap::new();
+        let mut held: Vec<(u64, Job)> = Vec::new();
+        for now in (0..60_000).map(|ms| ms * MS) {
+            while let Some(at) = held.iter().position(|(end, _)| *end <= now) {
+                let (_, job) = held.remove(at);
+                *probes.entry(job.target.name.to_string()).or_default() += 1;
+                schedule.finish(job, false, Mono(now));
+            }
+            while let Some(mut job) = schedule.take(Mono(now), SkipWhy::Workers) {
+                job.started = job.due.max(Mono(now));
+                held.push((job.started.0 + takes * MS, job));
+            }
+        }
+        let list = schedule.slots.iter().flatten();
+        list.for_each(|slot| *probes.entry(slot.target.name.to_string()).or_default() += 0);
+        let (least, most) = (probes.values().min(), probes.values().max());
+        let apart = most.unwrap() - least.unwrap();
+        assert!(apart <= 2, "{workers} workers: {least:?} to {most:?}");
+    }
+}

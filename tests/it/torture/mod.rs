@@ -3,6 +3,7 @@
 
 mod kills;
 mod links;
+mod load;
 mod soak;
 
 use std::collections::BTreeSet;
