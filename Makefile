@@ -14,7 +14,7 @@ KILLS   ?= 300
 SOAK_S  ?= 7200
 TORTURE := TCPMON_SEED=$(SEED) TCPMON_SEEDS=$(SEEDS) TCPMON_MINUTES=$(MINUTES) TCPMON_CASES=$(CASES) \
 	TCPMON_SPOOL_MIB=64 TCPMON_HOURS=720 TCPMON_KILLS=$(KILLS) TCPMON_STRIDE=1 TCPMON_LINKS=64 TCPMON_SLOW_TARGETS=20000 \
-	TCPMON_CROWD=50000 TCPMON_CROWD_WORKERS=64 TCPMON_CROWD_S=120
+	TCPMON_CROWD=50000 TCPMON_CROWD_WORKERS=64 TCPMON_CROWD_S=120 TCPMON_AGENTS=500
 RELEASE := target/release
 
 .PHONY: help build run-server run-agent run-manager demo drill test test-netns test-services test-check check fmt-check clippy doc test-faults torture soak bench bench-long bench-peers clean

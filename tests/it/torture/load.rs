@@ -1,4 +1,5 @@
-//! More to do than there are hands: most of the workers wait for targets that never speak.
+//! More to do than there are hands: most of the workers wait for targets that never speak,
+//! and many agents come at once.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -99,6 +100,82 @@ fn half_of_the_targets_silent_cost_the_others_nothing() {
     // The others get what is left, in turn, and what they did not get is counted.
     assert!(dark.most - dark.least <= 2, "{dark:?}");
     assert!(dark.skipped > dark.results, "{dark:?}");
+}
+
+#[test]
+fn many_agents_come_at_once() {
+    // All from one address, as behind NAT; half of them dial in, the others are dialled.
+    let count = setting("TCPMON_AGENTS", 40) as usize;
+    let limit = Duration::from_secs(20 + count as u64 / 5);
+    let site = Site::new(1);
+    let listen = format!("{}:0", own_loopback());
+    site.keygen(&["--out", "master.key"]);
+    let dials_in = |n: usize| n % 2 == 0;
+    for n in (0..count).filter(|n| dials_in(*n)) {
+        let (name, out) = (format!("agent-{n}"), format!("{n}.key"));
+        site.keygen(&["--agent", &name, "--master", "master.key", "--out", &out]);
+    }
+    let mut agents: Vec<Running> = Vec::new();
+    let mut listed = Vec::new();
+    for n in (0..count).filter(|n| !dials_in(*n)) {
+        let (agent, at) = site.agent(&format!("agent-{n}"), "127.0.0.1:0");
+        listed.push(format!(r#"{{"name":"agent-{n}","address":"{at}"}}"#));
+        agents.push(agent);
+    }
+    listed.extend(
+        (0..count)
+            .filter(|n| dials_in(*n))
+            .map(|n| format!(r#"{{"name":"agent-{n}","dials_in":true,"key_file":"master.key"}}"#)),
+    );
+    site.fleet_of(&listed, r#""interval":"2s""#, 1);
+    let mut manager = site.serve(&["--listen", &listen]);
+    let at = manager.listening().to_string();
+    for n in (0..count).filter(|n| dials_in(*n)) {
+        let data = format!("agent-{n}");
+        let key = format!("{n}.key");
+        agents.push(site.agent_with(&data, &["--key-file", &key, "--manager", &at]));
+    }
+    all_there(&mut manager, count, limit);
+    for round in 1..=2 {
+        manager.kill();
+        // Long enough for all to have tried in vain.
+        wait_until(Instant::now() + Duration::from_secs(3));
+        manager = site.serve(&["--listen", &at]);
+        let began = Instant::now();
+        all_there(&mut manager, count, limit);
+        println!(
+            "{round}: {count} agents are back after {:.1?}",
+            began.elapsed()
+        );
+    }
+    for agent in &mut agents {
+        assert!(agent.alive());
+    }
+    site.audited_clean();
+}
+
+/// Waits until the manager has said of so many agents that they are connected.
+fn all_there(manager: &mut Running, count: usize, limit: Duration) {
+    let began = Instant::now();
+    loop {
+        let said = manager.stderr.seen();
+        // Of very many at once it says how many it leaves out.
+        let there: usize = said.lines().map(connections_on).sum();
+        if there >= count {
+            return;
+        }
+        assert!(began.elapsed() < limit, "{there} of {count} are there");
+        wait_until(Instant::now() + Duration::from_millis(100));
+    }
+}
+
+/// How many agents a line of the manager's says are connected.
+fn connections_on(line: &str) -> usize {
+    let text = line.split_once(' ').map_or("", |(_, text)| text);
+    match text.split_once(" events are left out") {
+        Some((count, _)) => count.parse().unwrap(),
+        None => usize::from(text.starts_with("agent ") && text.contains(" connected")),
+    }
 }
 
 /// What is stored of each target.
