@@ -652,3 +652,6 @@ fn fitting(problems: Vec<String>) -> Vec<String> {
     }
     kept
 }
+
+#[cfg(test)]
+mod tests;

@@ -62,6 +62,11 @@ impl SimAgent {
         self.agent.recorder.spool.ranges()
     }
 
+    /// The number of its last record, written or not.
+    pub fn last(&self) -> u64 {
+        self.agent.recorder.spool.last()
+    }
+
     /// The bytes it holds on its disk.
     pub fn bytes(&self) -> u64 {
         self.agent.recorder.spool.bytes()

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::{Duration, Instant};
 
+use tcpmon::model::Wall;
+use tcpmon::proto::Message;
 use tcpmon::record::{Body, Record};
 
 use super::{setting, wait_until};
-use crate::support::{Running, Site, own_loopback, program};
+use crate::support::{Peer, Running, Site, own_loopback, program};
 
 /// What is known of a target: results, and ticks that passed without one.
 #[derive(Debug, Default, Clone, Copy)]
@@ -100,6 +102,33 @@ fn half_of_the_targets_silent_cost_the_others_nothing() {
     // The others get what is left, in turn, and what they did not get is counted.
     assert!(dark.most - dark.least <= 2, "{dark:?}");
     assert!(dark.skipped > dark.results, "{dark:?}");
+}
+
+#[test]
+fn a_manager_that_does_not_read_costs_the_others_nothing() {
+    let site = Site::new(20);
+    let (mut agent, at) = site.agent("alpha", "127.0.0.1:0");
+    // It resumes, lives, and neither reads nor acknowledges.
+    let mut idle = Peer::greet(at, 7, 7);
+    site.fleet(&[("alpha", at)], 400, "100ms");
+    let _manager = site.serve(&[]);
+    for _ in 0..10 {
+        site.grows("alpha", 2000);
+        idle.say(&Message::Beat {
+            at: Wall(0),
+            status: None,
+        });
+    }
+    assert!(agent.alive());
+    assert!(!agent.stderr.seen().contains("manager m7 from"));
+    site.audited_clean();
+    // Of 20,000 records it was sent only what may be ahead of acknowledgements: when it reads
+    // at last, what is so comes after that little, and not after all that was.
+    let mut before = 0;
+    while !idle.line().expect("a line").contains("\"msg\":\"beat\"") || before == 0 {
+        before += 1;
+    }
+    assert!(before < 1500, "{before} lines before a beat");
 }
 
 #[test]
