@@ -9,6 +9,7 @@
 //! Outages are the exception: they are those of the verdict over the streams that there were
 //! at the time, in which failures that have an excuse say nothing, as in the live one.
 
+mod clocks;
 mod course;
 mod excuses;
 mod left_out;
@@ -34,12 +35,13 @@ use crate::config::{Fleet, FleetTarget};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::health::State;
-use crate::model::{Epoch, Id, Name, Wall};
+use crate::model::{Name, Wall};
 use crate::quiet::Span;
 use crate::quorum;
 use crate::stats::{Histogram, Measured};
 use crate::units::{parse_moment, timestamp};
 
+use clocks::Clocks;
 use course::Window;
 use excuses::{Excuse, Said};
 pub use left_out::LeftOut;
@@ -86,9 +88,6 @@ in none of them. Groups and tags of targets come with the sums of theirs.
 With --json each target also comes with the same numbers for each agent.",
     free_max: 0,
 };
-
-/// A clock offset up to this is left alone, so that times agree with the records'.
-const OFFSET_MS_MAX: u64 = super::board::CLOCK_OFF_MS.unsigned_abs();
 
 /// What a stream of results, or several together, came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -160,9 +159,10 @@ pub fn run(
         let state = AgentState::load(data, &name)?;
         let streams = agents.entry(name).or_insert_with(|| Streams::new(None));
         let from = since.before(streams.lookback());
+        let mut clocks = Clocks::read(&dir, from, &state, id)?;
         replay::replay(&dir, from, |epoch, record| {
-            let offset = offset_ms(&state, id, epoch);
-            streams.record(&mut terms, &record, |at| corrected(at, offset));
+            let ours = |at| clocks.ours(epoch, record.seq, at);
+            streams.record(&mut terms, &record, ours);
         })?;
     }
     let targets = by_target(agents, fleet, &mut terms);
@@ -173,22 +173,6 @@ pub fn run(
         tags: sums(&targets, |target| &target.tags),
         targets,
     })
-}
-
-/// How far an agent's clock was ahead of ours in an epoch: as its latest session in that
-/// epoch found, else as its latest session of all did.
-fn offset_ms(state: &AgentState, id: Id, epoch: Epoch) -> i64 {
-    let in_epoch = state.sessions.iter().rev().find(|s| s.epoch == epoch);
-    let latest = state.clock_offset_ms.filter(|_| state.id == Some(id));
-    let offset = in_epoch.map(|s| s.offset_ms).or(latest).unwrap_or(0);
-    match offset.unsigned_abs() > OFFSET_MS_MAX {
-        true => offset,
-        false => 0,
-    }
-}
-
-fn corrected(at: Wall, offset_ms: i64) -> Wall {
-    Wall(at.0.saturating_add_signed(offset_ms.saturating_neg()))
 }
 
 /// What one agent saw of a target, or of one address of it.

@@ -135,6 +135,11 @@ impl SimManager {
         targets.map(|t| (t.name.clone(), t.state)).collect()
     }
 
+    /// How far it takes the clock of the agent of this name to be ahead of its own, in ms.
+    pub fn clock_offset_ms(&self, agent: &Name) -> Option<i64> {
+        self.core.link_named(agent)?.state().clock_offset_ms
+    }
+
     /// What of the agent of this name is not as it is to be: it is connected, what it said
     /// it holds is fetched and, where this manager `configures`, it does what is wanted.
     pub fn lacks_of(&self, agent: &Name, configures: bool) -> Option<String> {

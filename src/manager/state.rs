@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use super::board::CLOCK_OFF_MS;
 use crate::error::{Context, Error, Result};
 use crate::files;
 use crate::health::{Known, Verdict};
@@ -15,8 +16,10 @@ use crate::proto::{self, EpochRange};
 
 /// Largest state file, in bytes: enough for 100,000 targets.
 const FILE_BYTES_MAX: usize = 32 * 1024 * 1024;
-/// Sessions whose clock offset is kept.
-pub const SESSIONS_MAX: usize = 64;
+/// How late a beat may come: a session in which none came for so long is over.
+const LATE_MS_MAX: i64 = proto::SILENCE_MAX_S as i64 * 1000;
+/// Comparisons of clocks that are kept.
+const SESSIONS_MAX: usize = 64;
 
 /// What is known of a target, as one agent sees it or as it was told of all.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,8 +35,9 @@ pub struct Announced {
 pub struct SessionClock {
     /// When it began, by the manager's clock.
     pub at: Wall,
-    /// The agent's current epoch then.
+    /// The agent's current epoch then, and its last record.
     pub epoch: Epoch,
+    pub seq: u64,
     /// The agent's clock minus the manager's.
     pub offset_ms: i64,
 }
@@ -67,6 +71,32 @@ pub struct AgentState {
     pub states: Vec<Announced>,
     /// The latest last.
     pub sessions: Vec<SessionClock>,
+}
+
+impl AgentState {
+    /// Notes how the clocks compare at a beat that says `at`, of an agent whose current epoch
+    /// has come so far: as the hello before the `first` one has shown; later where its clock
+    /// must have been set since. A beat may be late, which makes its clock look behind.
+    pub fn compare_clocks(&mut self, at: Wall, now: Wall, current: &EpochRange, first: bool) {
+        let ahead = i128::from(at.0) - i128::from(now.0);
+        let ahead = i64::try_from(ahead).unwrap_or(0);
+        let known = self.clock_offset_ms.unwrap_or(0);
+        let set =
+            ahead.saturating_sub(known) > CLOCK_OFF_MS || known.saturating_sub(ahead) > LATE_MS_MAX;
+        if !first && !set {
+            return;
+        }
+        let offset_ms = if first { known } else { ahead };
+        self.clock_offset_ms = Some(offset_ms);
+        self.sessions.push(SessionClock {
+            at: now,
+            epoch: current.epoch,
+            seq: current.last,
+            offset_ms,
+        });
+        let surplus = self.sessions.len().saturating_sub(SESSIONS_MAX);
+        self.sessions.drain(..surplus);
+    }
 }
 
 /// What was told of the fleet by the verdict over its agents.
@@ -219,6 +249,7 @@ impl AgentState {
                 a.object(|o| {
                     o.u64("at", session.at.0)
                         .str("epoch", &session.epoch.to_string())
+                        .u64("seq", session.seq)
                         .str("offset_ms", &session.offset_ms.to_string());
                 });
             }
@@ -259,6 +290,7 @@ fn parse(v: &Value<'_>) -> Option<AgentState> {
             Some(SessionClock {
                 at: Wall(v.get("at")?.u64()?),
                 epoch: parsed(v, "epoch")?,
+                seq: v.get("seq").and_then(Value::u64).unwrap_or(0),
                 offset_ms: parsed(v, "offset_ms")?,
             })
         })?,
@@ -371,6 +403,7 @@ mod tests {
             sessions: vec![SessionClock {
                 at: Wall(1),
                 epoch: Epoch(9),
+                seq: 20,
                 offset_ms: -3,
             }],
         };
@@ -383,6 +416,38 @@ mod tests {
             AgentState::load(dir.path(), &other).unwrap(),
             AgentState::default()
         );
+    }
+
+    #[test]
+    fn a_clock_that_is_set_within_a_session_is_compared_anew() {
+        let mut state = AgentState {
+            clock_offset_ms: Some(100),
+            ..AgentState::default()
+        };
+        let current = |last| EpochRange {
+            epoch: Epoch(9),
+            first: 1,
+            last,
+        };
+        let now = Wall(1_000_000_000);
+        let at = |ahead: i64| Wall(now.0.saturating_add_signed(ahead));
+        // How far the beat is ahead, whether it is the first, and what is known then.
+        for (last, ahead, first, known, compared) in [
+            (1, 90, true, 100, 1),
+            (2, 60, false, 100, 1),
+            // Late, which tells nothing.
+            (3, -29_000, false, 100, 1),
+            // Set forward, then back by an hour.
+            (4, 5_000, false, 5_000, 2),
+            (5, -3_600_000, false, -3_600_000, 3),
+            (6, -3_602_000, false, -3_600_000, 3),
+        ] {
+            state.compare_clocks(at(ahead), now, &current(last), first);
+            let seen = (state.clock_offset_ms, state.sessions.len());
+            assert_eq!(seen, (Some(known), compared), "{last}");
+        }
+        let seqs: Vec<u64> = state.sessions.iter().map(|s| s.seq).collect();
+        assert_eq!(seqs, [1, 4, 5]);
     }
 
     #[test]

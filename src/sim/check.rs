@@ -16,6 +16,7 @@ use super::fleet::fleet_path;
 use super::host::Host;
 use crate::agent::simulated::SimAgent;
 use crate::alert::{Message as Alert, Subject};
+use crate::clock;
 use crate::config::{self, KeyRule};
 use crate::files;
 use crate::health::State;
@@ -424,6 +425,21 @@ impl Fleet {
                 let t: usize = name[1..].parse().expect("t and a number");
                 self.truth.up[t]
             };
+            for agent in &self.agents {
+                let ours = clock::wall();
+                agent.enter();
+                let theirs = clock::wall();
+                host.enter();
+                let known = manager.clock_offset_ms(&agent.name).unwrap_or(0);
+                let off = theirs.0 as i64 - ours.0 as i64 - known;
+                // Who tells of a clock that is behind may have been late, and tells every 10 s.
+                if !(-41_000..=2_500).contains(&off) {
+                    let name = &agent.name;
+                    return Err(format!(
+                        "manager {m} takes the clock of {name} to be {known} ms ahead, {off} less than it is"
+                    ));
+                }
+            }
             for (target, agent, state) in manager.rows() {
                 let due = is_up(target.as_str());
                 if (state == State::Up) != due || (state == State::Down) == due {

@@ -10,8 +10,8 @@ use crate::clock;
 use crate::error::{Error, Result};
 use crate::journal::Trust;
 use crate::manager::history::{History, Taken};
-use crate::manager::state::{AgentState, SESSIONS_MAX, SessionClock};
-use crate::model::{Epoch, Mono, Revision, TEXT_LEN_MAX};
+use crate::manager::state::AgentState;
+use crate::model::{Epoch, Mono, Revision, TEXT_LEN_MAX, Wall};
 use crate::net::line::Step;
 use crate::proto::{self, EpochRange, Message, Status};
 use crate::record::{Body, GapWhy, Record};
@@ -76,7 +76,7 @@ impl Intake {
         self.flush()?;
         let message = Message::parse(line).map_err(Error::new)?;
         match message {
-            Message::Beat { status, .. } => self.beat(status),
+            Message::Beat { at, status } => self.beat(at, status),
             Message::Epoch(epoch) => {
                 self.epoch = Some(epoch);
                 Ok(())
@@ -218,7 +218,7 @@ impl Intake {
     }
 
     /// The agent is alive, and says how it is.
-    fn beat(&mut self, status: Option<Status>) -> Result<()> {
+    fn beat(&mut self, at: Wall, status: Option<Status>) -> Result<()> {
         let Some(status) = status else {
             return Err(Error::new("a beat without the agent's status"));
         };
@@ -235,16 +235,9 @@ impl Intake {
             state.connected = true;
             state.since = now;
             state.text.clear();
-            let offset_ms = state.clock_offset_ms.unwrap_or(0);
-            if let Some(epoch) = self.current {
-                state.sessions.push(SessionClock {
-                    at: now,
-                    epoch,
-                    offset_ms,
-                });
-            }
-            let surplus = state.sessions.len().saturating_sub(SESSIONS_MAX);
-            state.sessions.drain(..surplus);
+        }
+        if let Some(current) = status.epochs.last() {
+            state.compare_clocks(at, now, current, first);
         }
         self.take_over_if_asked(state, status.revision.as_ref());
         state.last_seen = Some(now);

@@ -299,6 +299,11 @@ pub(in crate::manager) mod made {
             self.put_as(seq, at, body);
         }
 
+        /// The number of the last record.
+        pub fn last(&self) -> u64 {
+            self.seq
+        }
+
         /// Writes a gap over the next `count` numbers.
         pub fn gap(&mut self, count: u64, why: GapWhy) {
             let first = self.seq + 1;

@@ -143,7 +143,12 @@ impl Streams {
     }
 
     /// Takes the next record; `ours` tells what an agent's time is by our clock.
-    pub fn record(&mut self, terms: &mut Terms, record: &Record, ours: impl Fn(Wall) -> Wall) {
+    pub fn record(
+        &mut self,
+        terms: &mut Terms,
+        record: &Record,
+        mut ours: impl FnMut(Wall) -> Wall,
+    ) {
         let since = terms.window.since;
         let at = ours(record.at);
         match &record.body {

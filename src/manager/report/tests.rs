@@ -1,5 +1,6 @@
 //! Reports over histories whose truth is known.
 
+mod clocks;
 mod excused;
 mod live;
 mod rows;
@@ -13,7 +14,7 @@ use crate::manager::replay::tests::made::{
     self, NOW, ONE_SEGMENT, Writing, ago, began, called, ended, epoch, result, save, start,
 };
 use crate::manager::state::SessionClock;
-use crate::model::{DownWhen, Want};
+use crate::model::{DownWhen, Epoch, Id, Want};
 use crate::quiet::{Maintenance, Span, When};
 
 const E: Epoch = Epoch(0xe);
@@ -242,37 +243,6 @@ fn a_replaced_machine_goes_on_with_the_stream() {
     made::written(&made::files(&new.dir)[0], NOW);
     let report = run(data.path(), Some(&fleet()), SINCE, NOW, &[]).unwrap();
     assert_eq!(of(&report, "web", "attic"), (79, 79, 790, 790, 1_000));
-}
-
-#[test]
-fn a_clock_that_is_off_is_corrected() {
-    let data = tempfile::tempdir().unwrap();
-    let mut h = history(data.path(), 7, "attic");
-    // Its clock is 200 s behind: what it calls 1,200 s ago was 1,000 s ago.
-    probe(&mut h, 1_200, 200, true);
-    let mut state = AgentState {
-        id: Some(Id(7)),
-        clock_offset_ms: Some(-200_000),
-        ..AgentState::default()
-    };
-    let check = |state: &AgentState, probes| {
-        save(data.path(), "attic", state);
-        let report = run(data.path(), Some(&fleet()), SINCE, NOW, &[]).unwrap();
-        assert_eq!(of(&report, "web", "attic").0, probes, "{state:?}");
-    };
-    check(&state, 100);
-    // In this epoch it was right, whatever it has come to since.
-    state.sessions = vec![SessionClock {
-        at: NOW,
-        epoch: Epoch(0xe7),
-        offset_ms: 1_000,
-    }];
-    check(&state, 80);
-    state.sessions[0].epoch = E;
-    check(&state, 100);
-    // Another machine's clock says nothing about this one's.
-    state.id = Some(Id(8));
-    check(&state, 80);
 }
 
 /// Two agents that saw the same differently.
