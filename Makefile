@@ -51,7 +51,7 @@ test-netns: build ## agents in network namespaces: behind NAT, cut cables, a los
 test-services: build ## presets against real servers of Debian's packages, on loopback
 	sh tests/services.sh $(RELEASE)
 
-test-faults: build ## a full disk, another owner's directory, few descriptors (needs root)
+test-faults: build ## full and read-only disks, another owner's directory, few descriptors and threads (needs root)
 	sh tests/faults.sh $(RELEASE)
 
 soak: ## two hours of three agents and a manager under random faults

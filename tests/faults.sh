@@ -1,5 +1,5 @@
 #!/bin/sh
-# A disk that is full, a directory of somebody else's, few descriptors and few threads, with
+# A disk that is full or read-only, a directory of somebody else's, few descriptors and few threads, with
 # the real programs:
 #   sh tests/faults.sh RELEASE_DIR
 # Half a minute. Needs root, mount, setpriv and prlimit (util-linux). Exit 1 when anything
@@ -80,6 +80,15 @@ manager=$last
 wait_for 30 "everything to be fetched" audited
 grep -q '"dropped":0' "$dir/audit" && ! grep -q '"dropped":[1-9]' "$dir/audit" || die "something was dropped"
 kill -9 "$agent" "$manager"
+
+say "a disk that may only be read"
+wait "$agent" "$manager" 2>/dev/null || :
+mount -o remount,ro "$dir/data"
+run readonly "$release/tcpmon-agent" --listen 127.0.0.1:0 --name a --data "$dir/data"
+wait_for 20 "it to be told" said readonly 'spool: .*: read-only file system; records wait in memory'
+mount -o remount,rw "$dir/data"
+wait_for 20 "it to write again" said readonly "spool: writing again"
+kill -9 "$last"
 
 say "a directory of another owner"
 mkdir "$dir/rooted"

@@ -4,6 +4,7 @@
 mod kills;
 mod links;
 mod load;
+mod segments;
 mod soak;
 
 use std::collections::BTreeSet;
