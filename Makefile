@@ -44,9 +44,10 @@ drill: build ## breaks a target and an agent, and shows each alert arriving, wit
 test: ## every test
 	$(CARGO) test
 
-test-netns: build ## agents in network namespaces: behind NAT, cut cables, a lost uplink (needs root, ip, nft)
+test-netns: build ## agents in network namespaces: behind NAT, cut cables, lost packets, a lost uplink (needs root, ip, nft)
 	sh tests/netns.sh $(RELEASE)
 	sh tests/uplink.sh $(RELEASE)
+	sh tests/loss.sh $(RELEASE)
 
 test-services: build ## presets against real servers of Debian's packages, on loopback
 	sh tests/services.sh $(RELEASE)

@@ -2,22 +2,10 @@
 //! away for a while in turn. What is stored in the end is compared with what should be.
 
 use std::fs;
-use std::path::Path;
 
-use super::support::{Link, Proxy, Running, Site, Way, has_more_than_zero, program, run, until};
-
-fn copy_dir(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let (path, to) = (entry.path(), to.join(entry.file_name()));
-        let kind = entry.file_type().unwrap();
-        if kind.is_dir() {
-            copy_dir(&path, &to);
-        } else if kind.is_file() {
-            fs::copy(&path, &to).unwrap();
-        }
-    }
-}
+use super::support::{
+    Link, Proxy, Running, Site, Way, copy_dir, has_more_than_zero, program, run, until,
+};
 
 #[test]
 fn nothing_is_missing_after_each_of_them_was_away() {

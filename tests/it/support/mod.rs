@@ -32,7 +32,7 @@ pub use meddler::{Meddler, Step, Trick, Way};
 pub use output::Output;
 pub use peer::{Peer, hello, verdict};
 pub use proxy::{Link, Proxy};
-pub use site::{Site, has_more_than_zero, secret_of};
+pub use site::{Site, copy_dir, has_more_than_zero, secret_of};
 
 /// How long a test waits for anything before it fails.
 pub const PATIENCE: Duration = Duration::from_secs(30);

@@ -239,6 +239,20 @@ pub fn secret_of(line: &str) -> String {
     line.rsplit(' ').next().unwrap_or_default().to_string()
 }
 
+/// Copies a directory with all that is in it, but for sockets.
+pub fn copy_dir(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let kind = entry.file_type().unwrap();
+        let to = to.join(entry.file_name());
+        match kind.is_dir() {
+            true => copy_dir(&entry.path(), &to),
+            false if kind.is_file() => drop(fs::copy(entry.path(), to).unwrap()),
+            false => {}
+        }
+    }
+}
+
 fn files_in(dir: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {

@@ -4,6 +4,7 @@
 mod kills;
 mod links;
 mod load;
+mod managers;
 mod segments;
 mod soak;
 
