@@ -103,6 +103,8 @@ words! {
         Workers = "workers",
         /// The host slept or was stopped.
         Stall = "stall",
+        /// The host had no descriptors or memory for a connection.
+        Host = "host",
     }
 }
 

@@ -335,6 +335,16 @@ impl Schedule {
         self.line(quick).push(again);
     }
 
+    /// Gives a job back of which nothing came, as `why` says: its tick counts as skipped.
+    pub fn missed(&mut self, job: &Job, now: Mono, why: SkipWhy) {
+        self.unsure_out -= usize::from(!job.quick);
+        if self.wanted(job) {
+            let next = self.skip_to(job.slot, job.due, now, why);
+            let again = Reverse((next, job.slot, job.generation));
+            self.line(job.quick).push(again);
+        }
+    }
+
     /// Whether a target differs from the one there in nothing but its rechecks.
     fn probes_alike(&self, slot: u32, target: &Target) -> bool {
         self.slots[slot as usize].as_ref().is_some_and(|slot| {

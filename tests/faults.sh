@@ -102,14 +102,18 @@ fi
 said other "[Pp]ermission denied" || die "it does not say why"
 
 say "few descriptors"
-run small prlimit --nofile=40 "$release/tcpmon-agent" --listen 127.0.0.1:0 --name a --data "$dir/small"
+run small prlimit --nofile=16 "$release/tcpmon-agent" --listen 127.0.0.1:0 --name a --data "$dir/small"
 small=$last
 wait_for 10 "the agent" is_listening small
 rm -rf "$dir/manager"
 fleet "$(listening small)" "$(listening server)" 300
 run manager "$release/tcpmon-manager" serve --config "$dir/fleet.json" --data "$dir/manager"
 wait_for 20 "probes" probes_above "$dir/small" 3000
+wait_for 20 "it to be told" said small "too many open files: not probed"
 wait_for 30 "everything to be fetched" audited
+# What could not be probed is not down: it was not probed, and that is counted.
+! said manager " down from" || die "a target is told to be down"
+cat "$dir"/manager/history/*/*.jsonl | grep -q '"event":"skip".*"why":"host"' || die "no tick is said to be skipped"
 
 kill -9 "$last" "$small"
 

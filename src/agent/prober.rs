@@ -36,6 +36,8 @@ const SPARE: usize = 2;
 const UNSURE_SHARE: (usize, usize) = (3, 4);
 /// The pool may be as large as it had to be within one to two of these.
 const SHRINK_AFTER: Duration = Duration::from_secs(10);
+/// That probes cannot be made is told no more often.
+const TELL_MISSED_EVERY: Duration = Duration::from_secs(60);
 /// Rest after the system refused a thread.
 const SPAWN_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// More is not needed for a connect; less does not make a thread cheaper.
@@ -78,6 +80,9 @@ struct Pool {
     skipped: u64,
     spawn_again_at: Mono,
     spawn_failed: bool,
+    /// Probes that this host could not make, and when that is told again.
+    missed: u64,
+    tell_missed_at: Mono,
 }
 
 /// What it has to do and how it gets on, since the agent started.
@@ -131,6 +136,8 @@ impl Pool {
             skipped: 0,
             spawn_again_at: Mono(0),
             spawn_failed: false,
+            missed: 0,
+            tell_missed_at: Mono(0),
         }
     }
 
@@ -287,14 +294,33 @@ impl Prober {
             let flight = awake.crew.begin(started);
             drop(awake);
             let (resolver, reach) = (&self.0.resolver, &self.0.reach);
-            let (mut sample, stream) = probe::tcp(resolver, reach, &job.target, job.due);
-            let close = stream.map(|stream| probe::goodbye(stream, job.target.interval));
-            sample.phases.close = close.map(micros);
+            let found = probe::tcp(resolver, reach, &job.target, job.due);
+            let found = found.map(|(mut sample, stream)| {
+                let close = stream.map(|stream| probe::goodbye(stream, job.target.interval));
+                sample.phases.close = close.map(micros);
+                sample
+            });
             self.0.back.fetch_add(1, Ordering::Relaxed);
             pool = self.pool();
             self.0.back.fetch_sub(1, Ordering::Relaxed);
             pool.crew.end(flight);
-            self.done(&mut pool, job, sample);
+            match found {
+                Ok(sample) => self.done(&mut pool, job, sample),
+                Err(text) => self.missed(&mut pool, &job, &text),
+            }
+        }
+    }
+
+    /// This host could not make the probe, which says nothing of the target.
+    fn missed(&self, pool: &mut Pool, job: &Job, text: &str) {
+        let now = clock::mono();
+        pool.schedule.missed(job, now, SkipWhy::Host);
+        self.record_skips(pool);
+        pool.missed += 1;
+        if now >= pool.tell_missed_at {
+            pool.tell_missed_at = now.after(TELL_MISSED_EVERY);
+            let count = pool.missed;
+            log::line(format_args!("{text}: not probed, {count} times so far"));
         }
     }
 

@@ -29,7 +29,16 @@ pub struct Dialled {
     pub connect: Option<Duration>,
     /// Whether the addresses were the last good ones, because resolution failed.
     pub dns_stale: bool,
+    /// Whether this host had no descriptors or memory for the last attempt.
+    pub exhausted: bool,
 }
+
+/// The system's codes for that: ENFILE, EMFILE and ENOBUFS, or what Windows has for them.
+const EXHAUSTED: &[i32] = match (cfg!(windows), cfg!(target_os = "linux")) {
+    (true, _) => &[10024, 10055],
+    (false, true) => &[23, 24, 105],
+    (false, false) => &[23, 24, 55],
+};
 
 /// Connects to `address` before `deadline`; up to `retries` more rounds over its
 /// addresses when one ends early (refused, reset, unreachable). Addresses of another
@@ -62,6 +71,7 @@ pub fn dial(
         dns,
         connect: None,
         dns_stale: resolved.stale,
+        exhausted: false,
     };
     if addrs.is_empty() && !refusals.is_empty() {
         dialled.outcome = Err(local(format!("connect to {address}: {refusals}")));
@@ -122,6 +132,7 @@ fn one_round(
         }
         dialled.tries += 1;
         dialled.addr = Some(*addr);
+        dialled.exhausted = false;
         match connect(addr, budget) {
             Ok(stream) => {
                 dialled.connect = Some(clock::mono().since(now));
@@ -134,6 +145,7 @@ fn one_round(
                 } else {
                     budget
                 };
+                dialled.exhausted = is_exhausted(&error);
                 dialled.outcome = Err(failure(&error, address, *addr, spent));
             }
         }
@@ -171,6 +183,7 @@ fn unresolved(address: &HostPort, text: &str) -> Dialled {
         dns: None,
         connect: None,
         dns_stale: false,
+        exhausted: false,
     }
 }
 
@@ -206,6 +219,11 @@ fn rounded(budget: Duration) -> String {
     ))
 }
 
+fn is_exhausted(error: &io::Error) -> bool {
+    let code = error.raw_os_error();
+    error.kind() == io::ErrorKind::OutOfMemory || code.is_some_and(|code| EXHAUSTED.contains(&code))
+}
+
 /// The failure class of a connect or read error.
 pub fn why_of(error: &io::Error) -> Why {
     use io::ErrorKind::*;
@@ -239,6 +257,24 @@ mod tests {
 
     fn soon() -> Mono {
         clock::mono().after(Duration::from_secs(5))
+    }
+
+    #[test]
+    fn want_of_descriptors_or_memory_is_the_hosts_own() {
+        let codes = EXHAUSTED
+            .iter()
+            .map(|code| io::Error::from_raw_os_error(*code));
+        assert!(
+            codes
+                .chain([io::ErrorKind::OutOfMemory.into()])
+                .all(|e| is_exhausted(&e))
+        );
+        for kind in [
+            io::ErrorKind::PermissionDenied,
+            io::ErrorKind::AddrNotAvailable,
+        ] {
+            assert!(!is_exhausted(&kind.into()), "{kind}");
+        }
     }
 
     #[test]

@@ -22,19 +22,24 @@ const READ_BYTES: usize = 4096;
 const DRAIN_BYTES_MAX: usize = 64 * 1024;
 
 /// Probes the target once (with its retries) where `reach` allows it, `due` being when it
-/// should have started.
-/// The connection, if any, comes along for [`goodbye`].
+/// should have started. The connection, if any, comes along for [`goodbye`].
+///
+/// # Errors
+/// This host had no descriptors or memory to make it, which says nothing of the target.
 pub fn tcp(
     resolver: &Resolver,
     reach: &Reach,
     target: &Target,
     due: Mono,
-) -> (Sample, Option<TcpStream>) {
+) -> std::result::Result<(Sample, Option<TcpStream>), String> {
     let at = clock::wall();
     let started = clock::mono();
     let deadline = started.after(target.timeout);
     let to = (&target.address, target.family);
     let dialled = dial(resolver, reach, to, deadline, target.retries);
+    if let (true, Err(failure)) = (dialled.exhausted, &dialled.outcome) {
+        return Err(failure.text.clone());
+    }
     let mut phases = Phases {
         dns: dialled.dns.map(micros),
         connect: dialled.connect.map(micros),
@@ -59,7 +64,7 @@ pub fn tcp(
         retransmit: false,
         each: target.each(),
     };
-    (sample, stream)
+    Ok((sample, stream))
 }
 
 /// Whether what dialling came to, and what is said then, is as the target is to be.
@@ -221,7 +226,8 @@ mod tests {
             &Reach::default(),
             &target,
             clock::mono(),
-        );
+        )
+        .unwrap();
         goodbye(stream.unwrap(), target.interval);
         assert!(sample.ok());
         assert_eq!(sample.tries, 1);
@@ -239,7 +245,8 @@ mod tests {
             &Reach::default(),
             &target,
             clock::mono(),
-        );
+        )
+        .unwrap();
         assert_eq!(sample.failure.unwrap().why, Why::Refused);
         assert!(stream.is_none());
     }

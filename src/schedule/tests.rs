@@ -408,6 +408,23 @@ fn each_row_is_held_given_back_and_late_by_itself() {
 }
 
 #[test]
+fn what_the_host_could_not_make_is_a_tick_skipped_and_no_recheck() {
+    let mut schedule = Schedule::new(1);
+    schedule.replace(vec![target("web", 1000)], Mono(0));
+    let job = take(&mut schedule, 0);
+    let due = job.due.0;
+    schedule.missed(&job, Mono(due + MS), SkipWhy::Host);
+    // Its worker has room for another, and its grid goes on.
+    let job = take(&mut schedule, due + MS);
+    assert_eq!(job.due.0, due + S);
+    let reports = schedule.reports();
+    assert_eq!((reports[0].1.count, reports[0].1.why), (1, SkipWhy::Host));
+    schedule.replace(Vec::new(), Mono(due + MS));
+    schedule.missed(&job, Mono(due + S), SkipWhy::Host);
+    assert_eq!((schedule.next_at(), schedule.unsure_out), (None, 0));
+}
+
+#[test]
 fn what_has_not_proved_quick_is_never_out_all_at_once() {
     let mut schedule = Schedule::new(1);
     let list = ["a", "b", "c"].map(|name| target(name, 1000));
