@@ -323,7 +323,7 @@ impl Schedule {
         slot.probed = (now.0 / 100_000 + 1) as u32;
         let quick = now.since(job.started) < slot.target.timeout / 2;
         let tick = slot.next_tick(job.due);
-        let again = slot.recheck(answered, job.due, now);
+        let again = slot.recheck(answered, (job.due, tick), now);
         let next = match again.filter(|again| *again < tick) {
             Some(again) => again,
             None if now > self.latest_start(job.slot, tick) => {
@@ -460,10 +460,10 @@ impl Schedule {
 }
 
 impl Slot {
-    /// When to probe again before the next tick, if at all: so many times after a result
+    /// When to probe again before the next `tick`, if at all: so many times after a result
     /// that differs from the one before, or a first one that is a failure. One that might
     /// still be under way at the tick is left to that.
-    fn recheck(&mut self, answered: bool, due: Mono, now: Mono) -> Option<Mono> {
+    fn recheck(&mut self, answered: bool, (due, tick): (Mono, Mono), now: Mono) -> Option<Mono> {
         let recheck = self.target.recheck;
         let before = self.answered.replace(answered).unwrap_or(true);
         self.rechecks = match before == answered {
@@ -471,7 +471,7 @@ impl Slot {
             false => recheck.times.try_into().unwrap_or(u16::MAX),
         };
         let again = due.after(recheck.after).max(now);
-        let spare = self.next_tick(due).since(again) >= self.target.timeout;
+        let spare = tick.since(again) >= self.target.timeout;
         (self.rechecks > 0 && !recheck.after.is_zero() && spare).then_some(again)
     }
 

@@ -315,6 +315,30 @@ fn rechecks_push_no_tick_away() {
     }
 }
 
+/// Also where the first probe comes close to a tick that is therefore left out.
+#[test]
+fn a_first_failure_is_checked_again_soon() {
+    for name in "abcdefghijklmnopqrstuvwxyz".chars() {
+        let mut schedule = Schedule::new(1_000);
+        let mut target = target(&name.to_string(), 20_000);
+        target.timeout = Duration::from_secs(3);
+        target.recheck = crate::model::Recheck {
+            after: Duration::from_secs(5),
+            times: 2,
+        };
+        schedule.replace(vec![target], Mono(0));
+        let dues = [(); 3].map(|()| {
+            let job = take(&mut schedule, 0);
+            let due = job.due;
+            schedule.finish(job, false, due);
+            due
+        });
+        // Or by a tick that a recheck would come too close to.
+        let took = dues[2].since(dues[0]).as_secs();
+        assert!(took <= 16, "{name}: three failures within {took} s");
+    }
+}
+
 /// A row of this name, with this address.
 fn row(name: &str, each: &str) -> Target {
     let mut row = target(name, 1000);
