@@ -17,16 +17,7 @@ scenario=loss
 . "$(dirname "$0")/netns-common.sh"
 
 network() {
-    for space in "$mgr" "$pi"; do
-        ip netns add "$space" || die "cannot make a network namespace"
-        spaces="$spaces $space"
-        ip -n "$space" link set lo up
-    done
-    ip -n "$mgr" link add cable type veth peer name cable netns "$pi"
-    ip -n "$mgr" addr add "$mgr_ip/24" dev cable
-    ip -n "$pi" addr add "$pi_ip/24" dev cable
-    ip -n "$mgr" link set cable up
-    ip -n "$pi" link set cable up
+    two_spaces "$mgr" "$mgr_ip" "$pi" "$pi_ip"
     ip netns exec "$mgr" nft -f - <<'RULES' || die "cannot set the firewall up"
 table inet loss {
     chain in { type filter hook input priority 0; policy accept; }

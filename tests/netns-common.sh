@@ -62,6 +62,20 @@ start() {
     pids="$pids $!"
 }
 
+# two_spaces SPACE IP SPACE IP: two namespaces, and a cable between them.
+two_spaces() {
+    for space in "$1" "$3"; do
+        ip netns add "$space" || die "cannot make a network namespace"
+        spaces="$spaces $space"
+        ip -n "$space" link set lo up
+    done
+    ip -n "$1" link add cable type veth peer name cable netns "$3"
+    ip -n "$1" addr add "$2/24" dev cable
+    ip -n "$3" addr add "$4/24" dev cable
+    ip -n "$1" link set cable up
+    ip -n "$3" link set cable up
+}
+
 listening() { sed -n 's/^listening on //p' "$dir/$1.out" | tail -n 1; }
 is_listening() { [ -n "$(listening "$1")" ]; }
 

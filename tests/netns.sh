@@ -23,16 +23,7 @@ scenario=netns
 # Two namespaces and a cable. The pi's firewall lets in what belongs to a connection that
 # the pi has made, and nothing else, as NAT does.
 network() {
-    for space in "$mgr" "$pi"; do
-        ip netns add "$space" || die "cannot make a network namespace"
-        spaces="$spaces $space"
-        ip -n "$space" link set lo up
-    done
-    ip -n "$mgr" link add cable type veth peer name cable netns "$pi"
-    ip -n "$mgr" addr add "$mgr_ip/24" dev cable
-    ip -n "$pi" addr add "$pi_ip/24" dev cable
-    ip -n "$mgr" link set cable up
-    ip -n "$pi" link set cable up
+    two_spaces "$mgr" "$mgr_ip" "$pi" "$pi_ip"
     ip netns exec "$pi" nft -f - <<'RULES' || die "cannot set the firewall up (nft with ct)"
 table inet nat {
     chain in {
