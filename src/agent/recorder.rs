@@ -28,13 +28,9 @@ struct Latest {
     /// The number of the last result that is news: the first one, one that made it answer
     /// or fail, or one of the few that follow and may decide that it is up or down.
     news: u64,
-    /// How many more are news after the last change.
-    unsettled: u8,
-    /// Whether it ever failed.
-    failed: bool,
     /// `None` where it answered.
     failure: Option<Box<Failure>>,
-    connects: Connects,
+    recent: Recent,
 }
 
 #[derive(Default)]
@@ -51,18 +47,21 @@ pub struct Recorder {
     table: Mutex<Table>,
 }
 
-/// How long a target's last connections took, in microseconds.
+/// What is remembered of a target's last results.
 #[derive(Default, Clone, Copy)]
-struct Connects {
-    last: [u32; CONNECTS_KEPT],
+struct Recent {
+    /// How long connections took, in microseconds.
+    connects: [u32; CONNECTS_KEPT],
     /// How many there are, and which comes next.
     count: u8,
     next: u8,
+    /// How many more results are news after the last change.
+    unsettled: u8,
 }
 
-impl Connects {
+impl Recent {
     fn note(&mut self, us: u64) {
-        self.last[usize::from(self.next)] = u32::try_from(us).unwrap_or(u32::MAX);
+        self.connects[usize::from(self.next)] = u32::try_from(us).unwrap_or(u32::MAX);
         self.next = (self.next + 1) % CONNECTS_KEPT as u8;
         self.count = (self.count + 1).min(CONNECTS_KEPT as u8);
     }
@@ -70,7 +69,7 @@ impl Connects {
     /// Whether one takes so much longer than the usual one that a SYN must have been sent
     /// again: kernels wait a second before they do.
     fn exceeded_by(&self, us: u64) -> bool {
-        let mut sorted = self.last;
+        let mut sorted = self.connects;
         sorted.sort_unstable();
         let usual = u64::from(sorted[CONNECTS_KEPT / 2]);
         usize::from(self.count) == CONNECTS_KEPT && us >= usual + RETRANSMIT_US_MIN
@@ -113,7 +112,7 @@ impl Recorder {
         self.watch_clock(&mut table, sample.at, started);
         let row = &mut table.rows[place];
         let connect = sample.phases.connect;
-        let exceeded = |us| row.as_ref().is_some_and(|row| row.connects.exceeded_by(us));
+        let exceeded = |us| row.as_ref().is_some_and(|row| row.recent.exceeded_by(us));
         sample.retransmit = connect.is_some_and(exceeded);
         let (at, us) = (sample.at, sample.us);
         let body = Body::Result(sample);
@@ -128,23 +127,21 @@ impl Recorder {
             us,
             since: at,
             news: seq,
-            unsettled: 0,
-            failed: false,
             failure: None,
-            connects: Connects::default(),
+            recent: Recent::default(),
         });
         if let Some(us) = connect {
-            latest.connects.note(us);
+            latest.recent.note(us);
         }
         let fails = sample.failure.is_some();
         if !is_first && latest.failure.is_some() != fails {
-            (latest.since, latest.news, latest.unsettled) = (at, seq, UNSETTLED);
-        } else if latest.unsettled > 0 {
-            (latest.news, latest.unsettled) = (seq, latest.unsettled - 1);
+            (latest.since, latest.news, latest.recent.unsettled) = (at, seq, UNSETTLED);
+        } else if latest.recent.unsettled > 0 {
+            latest.news = seq;
+            latest.recent.unsettled -= 1;
         } else if is_first && fails {
-            latest.unsettled = UNSETTLED;
+            latest.recent.unsettled = UNSETTLED;
         }
-        latest.failed |= fails;
         // It may have been configured anew and still be the same.
         latest.target = Arc::clone(target);
         latest.failure = sample.failure.map(Box::new);
@@ -183,8 +180,8 @@ impl Recorder {
     }
 
     /// The number up to which results are told by the states now, the states at these
-    /// places, and of which others there was news since number `mark`: true for what is
-    /// more than that they are new.
+    /// places, and of which others there was news since number `mark`: true where it is
+    /// not settled yet.
     pub fn states(&self, places: &[usize], mark: u64) -> (u64, Vec<TargetNow>, Vec<(usize, bool)>) {
         let table = self.table();
         let seq = self.spool.last();
@@ -193,7 +190,9 @@ impl Recorder {
         let rows = table.rows.iter().enumerate();
         let rows = rows.filter_map(|(place, row)| Some((place, row.as_ref()?)));
         let others = rows.filter(|(place, row)| row.news > mark && !places.contains(place));
-        let others = others.map(|(place, row)| (place, row.failed)).collect();
+        let others = others
+            .map(|(place, row)| (place, row.recent.unsettled > 0))
+            .collect();
         (seq, states, others)
     }
 
@@ -221,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_second_above_the_usual_time_is_a_syn_sent_again() {
-        let mut connects = Connects::default();
+        let mut connects = Recent::default();
         for us in [300, 5_000_000, 200, 400] {
             assert!(!connects.exceeded_by(9_000_000));
             connects.note(us);

@@ -483,7 +483,7 @@ impl Sender {
         }
     }
 
-    /// There is news of these up to this number; what is only new can wait for its turn.
+    /// There is news of these up to this number; what is settled can wait for its turn.
     fn note_changed(&mut self, seq: u64, places: Vec<(usize, bool)>) {
         self.now_mark = Some(seq);
         if places.is_empty() {
