@@ -264,11 +264,12 @@ impl Fleet {
         let path = fleet_path(m);
         let host = &mut self.managers[m];
         if let Some(manager) = &mut host.program {
+            let storm = self.fault_at.is_some();
             let (dice, truth) = (&mut self.dice, &mut self.truth);
             let mut wrong = Ok(());
             let mut news = Vec::new();
             manager.turn(|message| {
-                if dice.once_in(10) {
+                if storm && dice.once_in(10) {
                     return Err("the receiver is away".into());
                 }
                 news.push(format!("manager {m} alerts: {}", message.text()));
