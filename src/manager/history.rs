@@ -148,10 +148,11 @@ impl History {
     /// Notes that what is lacking of `epoch` up to `through` will never come.
     /// The gap is durable on return.
     pub fn give_up(&mut self, epoch: Epoch, through: u64, why: GapWhy, now: Wall) -> Result<()> {
-        let cursor = self.cursor(epoch);
-        if through <= cursor {
+        if through <= self.cursor(epoch) {
             return Ok(());
         }
+        // The gap counts on what lies before it, which nobody may ever have made durable.
+        let cursor = self.durable_cursor(epoch, Trust::Lost)?;
         let span = Span {
             first: cursor + 1,
             seq: through,
@@ -440,6 +441,40 @@ mod tests {
         history.write().unwrap();
         assert!(history.is_dirty());
         assert_eq!(history.writer.as_ref().unwrap().appender.durable().last, 2);
+    }
+
+    #[test]
+    fn a_gap_lies_after_nothing_that_a_power_cut_takes() {
+        use crate::clock::simulated::Dice;
+        let dir = Path::new("/manager");
+        for seed in 1..=20 {
+            let _time = clock::simulated::start(seed);
+            let _disk = files::simulated::start();
+            crate::files::ensure_dir(dir).unwrap();
+            // Whoever took these was killed before they were made durable.
+            let mut history = open(dir);
+            for seq in 1..=3 {
+                history.take(E, &line(seq, seq)).unwrap();
+            }
+            history.write().unwrap();
+            drop(history);
+            let mut history = open(dir);
+            let gap = history.give_up(E, 9, GapWhy::Vanished, Wall(5));
+            gap.unwrap();
+            drop(history);
+            files::simulated::with(|disk| disk.cut_power(dir, &mut Dice::new(seed)));
+            assert_eq!(open(dir).cursor(E), 9, "seed {seed}");
+            let path = dir.join("history").join(Id(7).to_string());
+            let names = crate::journal::list_segments(&path).unwrap();
+            let mut numbers = Vec::new();
+            let walked = crate::journal::walk(&path, &names, |found| {
+                if let crate::journal::Found::Line(span, _) = found {
+                    numbers.push((span.first, span.seq));
+                }
+            });
+            walked.unwrap();
+            assert_eq!(numbers, [(1, 1), (2, 2), (3, 3), (4, 9)], "seed {seed}");
+        }
     }
 
     #[test]
