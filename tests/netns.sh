@@ -131,6 +131,7 @@ logged() {
         split(substr($1, 12, 12), t, ":")
         at = after - after % 86400000 + t[1] * 3600000 + t[2] * 60000 + t[3] * 1000
         if (at < after - 43200000) at += 86400000
+        if (at > after + 43200000) at -= 86400000
         if (at >= after) { found = at; exit }
     } END { printf "%.0f\n", found }' "$dir/$1.log"
 }
