@@ -30,10 +30,10 @@ pub struct Announced {
     pub known: Known,
 }
 
-/// How one session's clocks compared.
+/// How the clocks compared at the start of a session, or once the agent's was set in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionClock {
-    /// When it began, by the manager's clock.
+    /// When they were compared, by the manager's clock.
     pub at: Wall,
     /// The agent's current epoch then, and its last record.
     pub epoch: Epoch,

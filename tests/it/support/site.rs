@@ -50,6 +50,15 @@ impl Site {
         (agent, addr)
     }
 
+    /// The same with so little room that its spool goes on to another segment every few
+    /// seconds.
+    pub fn agent_of_little_room(&self, name: &str, listen: &str) -> (Running, SocketAddr) {
+        let args = ["--listen", listen, "--name", name, "--spool-limit", "1MiB"];
+        let mut agent = self.agent_with(name, &args);
+        let addr = agent.listening();
+        (agent, addr)
+    }
+
     pub fn manager(&self, words: &[&str]) -> Command {
         let mut command = program("tcpmon-manager");
         command.args(words).args(["--name", "main"]);

@@ -14,21 +14,7 @@ fn killed_at_any_moment_they_lose_nothing() {
     let mut dice = Dice::new(seed);
     let site = Site::new(4);
     let own = format!("{}:0", own_loopback());
-    // With so little room its spool goes on to another segment every few seconds.
-    let start = |listen: &str| {
-        let args = [
-            "--listen",
-            listen,
-            "--name",
-            "alpha",
-            "--spool-limit",
-            "1MiB",
-        ];
-        let mut agent = site.agent_with("alpha", &args);
-        let at = agent.listening();
-        (agent, at)
-    };
-    let (mut agent, at) = start(&own);
+    let (mut agent, at) = site.agent_of_little_room("alpha", &own);
     let at_text = at.to_string();
     site.fleet(&[("alpha", at)], 40, "250ms");
     let mut manager = Running::start(&mut site.manager(&["serve"]));
@@ -49,14 +35,14 @@ fn killed_at_any_moment_they_lose_nothing() {
                 agent.kill();
                 spooled(&site, "alpha", &mut seen);
                 some_time(&mut dice, 100);
-                agent = start(&at_text).0;
+                agent = site.agent_of_little_room("alpha", &at_text).0;
             }
             _ => {
                 manager.kill();
                 agent.kill();
                 spooled(&site, "alpha", &mut seen);
                 manager = Running::start(&mut site.manager(&["serve"]));
-                agent = start(&at_text).0;
+                agent = site.agent_of_little_room("alpha", &at_text).0;
             }
         }
     }

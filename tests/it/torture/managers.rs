@@ -17,16 +17,7 @@ fn gaps(site: &Site, why: &str) -> usize {
 #[test]
 fn what_a_manager_has_lost_is_sent_again_or_told_to_be_deleted() {
     let site = Site::new(20);
-    let args = [
-        "--listen",
-        "127.0.0.1:0",
-        "--name",
-        "alpha",
-        "--spool-limit",
-        "1MiB",
-    ];
-    let mut agent = site.agent_with("alpha", &args);
-    let at = agent.listening();
+    let (mut agent, at) = site.agent_of_little_room("alpha", "127.0.0.1:0");
     site.fleet(&[("alpha", at)], 100, "100ms");
     let mut manager = site.serve(&[]);
     site.grows("alpha", 300);

@@ -62,14 +62,8 @@ const MEDDLINGS: [(&str, Meddling); 9] = [
 fn whatever_is_done_to_a_spool_all_is_sent_or_told_to_be_missing() {
     let site = Site::new(20);
     let own = format!("{}:0", own_loopback());
-    let start = |name: &str, listen: &str| {
-        let args = ["--listen", listen, "--name", name, "--spool-limit", "1MiB"];
-        let mut agent = site.agent_with(name, &args);
-        let at = agent.listening();
-        (agent, at)
-    };
-    let (mut other, other_at) = start("other", &own);
-    let (mut agent, at) = start("alpha", &own);
+    let (mut other, other_at) = site.agent_of_little_room("other", &own);
+    let (mut agent, at) = site.agent_of_little_room("alpha", &own);
     let agents = [("alpha", at), ("other", other_at)];
     site.fleet(&agents, 300, "100ms");
     let mut manager = site.serve(&[]);
@@ -84,7 +78,7 @@ fn whatever_is_done_to_a_spool_all_is_sent_or_told_to_be_missing() {
         agent.kill();
         let of_agent = segments(&dir);
         meddle(&dir, &of_agent[of_agent.len() - 3], &of_other);
-        agent = start("alpha", &at.to_string()).0;
+        agent = site.agent_of_little_room("alpha", &at.to_string()).0;
         manager = site.serve(&[]);
         let audit = site.audited();
         for key in ["missing", "duplicate"] {
@@ -101,5 +95,7 @@ fn whatever_is_done_to_a_spool_all_is_sent_or_told_to_be_missing() {
     let told = lines
         .iter()
         .filter(|line| line.contains("\"event\":\"gap\""));
-    println!("{} records, {} gaps", lines.len(), told.count());
+    // At the least of what was missing and what was empty.
+    let told = told.count();
+    assert!(told >= 2, "{told} gaps in {} records", lines.len());
 }
