@@ -6,7 +6,7 @@
 //! ```text
 //! ground    error  text  json  units  crc32  crypto
 //! model     script  model  key  record  quiet  alert  config
-//! logic     schedule  health  standing  quorum  stats  talk
+//! logic     schedule  health  standing  quorum  stats  metrics  talk
 //! protocol  proto
 //! edges     clock  bell  threads  files  log  cli  net  channel  journal  probe  term  http
 //! programs  server  agent  manager
@@ -29,6 +29,7 @@ pub mod record;
 pub mod script;
 
 pub mod health;
+pub mod metrics;
 pub mod quorum;
 pub mod schedule;
 pub mod standing;

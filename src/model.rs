@@ -438,7 +438,8 @@ pub enum Why {
 }
 
 impl Why {
-    const ALL: [(Why, &'static str); 8] = [
+    /// All there are, with their words.
+    pub const ALL: [(Why, &'static str); 8] = [
         (Why::Refused, "refused"),
         (Why::Timeout, "timeout"),
         (Why::Unreachable, "unreachable"),

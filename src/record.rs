@@ -82,6 +82,9 @@ macro_rules! words {
         pub enum $name { $($(#[$variant_doc])* $variant,)* }
 
         impl $name {
+            /// All there are.
+            pub const ALL: [$name; [$($name::$variant),*].len()] = [$($name::$variant),*];
+
             /// The word in records.
             pub fn as_str(self) -> &'static str {
                 match self { $($name::$variant => $word,)* }

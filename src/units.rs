@@ -218,6 +218,18 @@ fn utc(text: &str) -> Option<Wall> {
     exists.then(|| Wall(((days * 24 + hour) * 60 + minute) * 60_000 + second * 1000))
 }
 
+/// A time as HTTP tells it (RFC 9110, section 5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
+pub fn http_date(at: Wall) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let days = at.0 / 1000 / DAY_S;
+    let (year, month, day) = civil(days);
+    let (name, month) = (DAYS[days as usize % 7], MONTHS[month as usize - 1]);
+    format!("{name}, {day:02} {month} {year:04} {} GMT", clock_text(at))
+}
+
 /// The time of day in UTC: `20:01:02`.
 pub fn clock_text(at: Wall) -> String {
     let s = at.0 / 1000 % DAY_S;
@@ -287,6 +299,18 @@ pub fn count_text(n: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn http_tells_times_with_the_day_of_the_week() {
+        for (s, text) in [
+            (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
+            (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT"),
+            (951_782_400, "Tue, 29 Feb 2000 00:00:00 GMT"),
+            (1_763_820_000, "Sat, 22 Nov 2025 14:00:00 GMT"),
+        ] {
+            assert_eq!(http_date(Wall(s * 1000 + 999)), text);
+        }
+    }
 
     #[test]
     fn durations_are_read() {

@@ -17,6 +17,7 @@ use crate::units::size_text;
 pub mod disk;
 mod lock;
 mod secret;
+mod token;
 
 /// More than an id needs.
 const ID_BYTES_MAX: usize = 64;
@@ -25,6 +26,7 @@ const HOST_NAME_BYTES_MAX: usize = 4096;
 
 pub use lock::{DirLock, lock, try_lock};
 pub use secret::{Holder, KeyFile, read_keys, secret, write_keys};
+pub use token::TokenFile;
 
 /// Reads a whole file of at most `max` bytes. A larger one is an error and
 /// costs no more memory than `max`.

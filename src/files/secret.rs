@@ -58,26 +58,37 @@ pub fn read_keys(path: &Path) -> Result<Vec<Key>> {
 
 /// As [`read_keys`]; an empty file has none.
 fn keys_in(path: &Path) -> Result<Vec<Key>> {
+    let bytes = read_private(path, "key file", key::FILE_BYTES_MAX)?;
+    let keys = key::parse_file(&bytes);
+    keys.map_err(|text| Error::new(format!("key file {}: {text}", path.display())))
+}
+
+/// Reads a file that is for its owner alone; `what` it is goes into the error.
+pub fn read_private(path: &Path, what: &str, max: usize) -> Result<Vec<u8>> {
     let shown = path.display();
-    let doing = || format!("read key file {shown}");
+    let doing = || format!("read {what} {shown}");
     // Before it is opened: opening a pipe would wait for its other end.
     if !std::fs::metadata(path).context(doing)?.is_file() {
-        return Err(Error::new(format!("key file {shown}: not a file")));
+        return Err(Error::new(format!("{what} {shown}: not a file")));
     }
     let file = File::open(path).context(doing)?;
     if let Some(mode) = open_to_others(&file.metadata().context(doing)?) {
         return Err(Error::new(format!(
-            "key file {shown}: others may read it (mode {mode:o}): chmod 600 {shown}"
+            "{what} {shown}: others may read it (mode {mode:o}): chmod 600 {shown}"
         )));
     }
     let mut bytes = Vec::new();
-    let max = key::FILE_BYTES_MAX as u64;
-    file.take(max + 1).read_to_end(&mut bytes).context(doing)?;
-    let keys = match bytes.len() > key::FILE_BYTES_MAX {
-        true => Err(format!("larger than {}", size_text(max))),
-        false => key::parse_file(&bytes),
-    };
-    keys.map_err(|text| Error::new(format!("key file {shown}: {text}")))
+    let limit = max as u64;
+    file.take(limit + 1)
+        .read_to_end(&mut bytes)
+        .context(doing)?;
+    match bytes.len() > max {
+        true => Err(Error::new(format!(
+            "{what} {shown}: larger than {}",
+            size_text(limit)
+        ))),
+        false => Ok(bytes),
+    }
 }
 
 /// The mode of a file that its group or everyone may read or write.

@@ -3,8 +3,7 @@
 //! The deadline covers it all, name resolution too. A 2xx is success whatever follows it;
 //! anything else is an error that tells the status and the first line of the body.
 
-use std::io::{self, BufReader, Write};
-use std::net::TcpStream;
+use std::io::{self, BufReader};
 use std::time::Duration;
 
 use super::answer::{self, Bad, Head};
@@ -13,7 +12,7 @@ use crate::error::{Context, Result, plain};
 use crate::model::Mono;
 use crate::net::dial::dial;
 use crate::net::resolve::Resolver;
-use crate::net::stream::TimedStream;
+use crate::net::stream::{TimedStream, write_by};
 use crate::probe::goodbye;
 use crate::units::{Family, Host, HostPort, HttpUrl, Reach, duration_text};
 
@@ -73,7 +72,7 @@ fn exchange(
         _ => plain(&error.to_string()),
     };
     let broken = |doing: &str, error: &io::Error| format!("{doing}: {}", telling(error));
-    let sent = send(&mut stream, request, deadline);
+    let sent = write_by(&mut stream, request, deadline);
     let source = stream
         .try_clone()
         .and_then(|s| TimedStream::new(s, deadline));
@@ -88,23 +87,6 @@ fn exchange(
     let verdict = judge(&head, &mut source, deadline);
     goodbye(stream, timeout);
     verdict
-}
-
-/// Writes all of `bytes` before `deadline`.
-fn send(stream: &mut TcpStream, mut bytes: &[u8], deadline: Mono) -> io::Result<()> {
-    while !bytes.is_empty() {
-        let left = deadline.since(clock::mono());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        stream.set_write_timeout(Some(left))?;
-        match stream.write(bytes) {
-            Ok(count) => bytes = &bytes[count..],
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }
 
 fn judge(

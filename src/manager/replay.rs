@@ -108,7 +108,7 @@ pub fn lines(dir: &Path, since: Wall, mut each: impl FnMut(Epoch, &[u8])) -> Res
 }
 
 /// Whether a segment may hold records from `since` on. One that is gone cannot.
-fn is_recent(path: &Path, since: Wall) -> bool {
+pub(super) fn is_recent(path: &Path, since: Wall) -> bool {
     files::modified(path).is_some_and(|at| at.0.saturating_add(SLACK_MS) >= since.0)
 }
 

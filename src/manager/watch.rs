@@ -13,7 +13,7 @@ use super::board::Board;
 use super::core::Core;
 use super::fleet_file;
 use super::quiet::QuietLog;
-use super::tail::Tail;
+use super::tail::{Start, Tail};
 use super::{fleet_path, listen, live, load, need_fleet_path, options, status, write_out};
 use crate::bell::Bell;
 use crate::cli::{self, Args, Fail};
@@ -69,8 +69,8 @@ fn follow(data: &Path, path: &Path) -> Result<()> {
         board: Mutex::new(Board::new()),
         bell: Bell::default(),
     });
-    let mut tail = Tail::new(data);
-    tail.poll(|_, _, _| {})?;
+    let mut tail = Tail::new(data, Start::Now);
+    tail.poll(|_| {})?;
     follower.fill(&fleet)?;
     let feeding = Arc::clone(&follower);
     threads::start("follow", STACK_BYTES, move || {
@@ -106,8 +106,9 @@ impl Follower {
         let mut epochs: HashMap<Name, Epoch> = HashMap::new();
         loop {
             let now = clock::wall();
-            let _ = tail.poll(|agent, epoch, line| {
-                if let Ok(record) = Record::parse(line) {
+            let _ = tail.poll(|heard| {
+                let (agent, epoch) = (heard.agent, heard.epoch);
+                if let Some(Ok(record)) = heard.line.map(Record::parse) {
                     let mut board = self.board();
                     // An agent that has started again goes on in another epoch.
                     if epochs.insert(agent.clone(), epoch) != Some(epoch) {
@@ -137,8 +138,8 @@ impl Follower {
 
 /// Every record from now on as a line, until nobody reads them.
 fn print_records(data: &Path, core: Option<&Arc<Core>>) -> Result<()> {
-    let mut tail = Tail::new(data);
-    tail.poll(|_, _, _| {})?;
+    let mut tail = Tail::new(data, Start::Now);
+    tail.poll(|_| {})?;
     while print_news(&mut tail)? {
         for notice in core.map(|core| core.notices()).unwrap_or_default() {
             log::line(notice);
@@ -160,12 +161,16 @@ fn wait(core: Option<&Arc<Core>>) {
 /// Prints what came since the last call; false when nobody reads it any more.
 fn print_news(tail: &mut Tail) -> Result<bool> {
     let mut out = String::new();
-    tail.poll(|agent, epoch, line| push_line(&mut out, agent, epoch, line))?;
+    tail.poll(|heard| {
+        if let Some(line) = heard.line {
+            push_line(&mut out, heard.agent, heard.epoch, line);
+        }
+    })?;
     Ok(out.is_empty() || write_out(&out))
 }
 
 /// A record with its agent's name and epoch before its own keys, and without its check.
-fn push_line(out: &mut String, agent: &Name, epoch: Epoch, line: &[u8]) {
+pub(super) fn push_line(out: &mut String, agent: &Name, epoch: Epoch, line: &[u8]) {
     let text = String::from_utf8_lossy(line);
     let Some(keys) = text.get(1..text.len().saturating_sub(SEAL_LEN)) else {
         return;

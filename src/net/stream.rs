@@ -62,6 +62,24 @@ pub fn write_all(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
     stream.write_all(bytes).map_err(timed_out)
 }
 
+/// Writes all of `bytes` before `deadline`.
+pub fn write_by(stream: &mut TcpStream, mut bytes: &[u8], deadline: Mono) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let left = deadline.since(clock::mono());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        stream.set_write_timeout(Some(left))?;
+        match stream.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => bytes = &bytes[count..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(timed_out(error)),
+        }
+    }
+    Ok(())
+}
+
 /// A socket timeout shows as `WouldBlock` on Unix and `TimedOut` on Windows: here always the latter.
 fn timed_out(error: io::Error) -> io::Error {
     match error.kind() {

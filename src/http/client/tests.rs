@@ -1,8 +1,8 @@
 //! The client against listeners that follow a script.
 
 use super::*;
-use std::io::Read;
-use std::net::{Shutdown, TcpListener};
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread::JoinHandle;
 
 const LONG: Duration = Duration::from_secs(20);
