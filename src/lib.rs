@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! ground    error  text  json  units  crc32  crypto
-//! model     script  model  key  record  quiet  alert  config
+//! model     script  model  key  record  quiet  alert  export  config
 //! logic     schedule  health  standing  quorum  stats  metrics  talk
 //! protocol  proto
 //! edges     clock  bell  threads  files  log  cli  net  channel  journal  probe  term  http
@@ -22,6 +22,7 @@ pub mod units;
 
 pub mod alert;
 pub mod config;
+pub mod export;
 pub mod key;
 pub mod model;
 pub mod quiet;

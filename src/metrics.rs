@@ -96,11 +96,11 @@ impl Exposition {
     /// A family of one sample without labels.
     pub fn single(&mut self, name: &'static str, kind: Kind, help: &str, value: f64) {
         self.family(name, kind, help);
-        self.sample(&[], value);
+        self.sample::<&str>(&[], value);
     }
 
     /// A sample of the family, a counter's or a gauge's.
-    pub fn sample(&mut self, labels: &[(&str, &str)], value: f64) {
+    pub fn sample<S: AsRef<str>>(&mut self, labels: &[(&str, S)], value: f64) {
         let suffix = match self.kind {
             Kind::Counter => "_total",
             _ => "",
@@ -109,16 +109,16 @@ impl Exposition {
     }
 
     /// A sample of a summary: what so many came to.
-    pub fn sum(&mut self, labels: &[(&str, &str)], count: u64, sum: f64) {
+    pub fn sum<S: AsRef<str>>(&mut self, labels: &[(&str, S)], count: u64, sum: f64) {
         self.line("_sum", labels, sum);
         self.line("_count", labels, count as f64);
     }
 
     /// A sample of a histogram: how many did not exceed each bound, how many there are, and
     /// what they came to.
-    pub fn histogram(
+    pub fn histogram<S: AsRef<str>>(
         &mut self,
-        labels: &[(&str, &str)],
+        labels: &[(&str, S)],
         bounds: &[(f64, u64)],
         count: u64,
         sum: f64,
@@ -134,7 +134,7 @@ impl Exposition {
         self.sum(labels, count, sum);
     }
 
-    fn line(&mut self, suffix: &str, labels: &[(&str, &str)], value: f64) {
+    fn line<S: AsRef<str>>(&mut self, suffix: &str, labels: &[(&str, S)], value: f64) {
         self.out.push_str(self.family);
         self.out.push_str(suffix);
         let mut open = '{';
@@ -143,7 +143,7 @@ impl Exposition {
             open = ',';
             self.out.push_str(name);
             self.out.push_str("=\"");
-            push_label(&mut self.out, value);
+            push_label(&mut self.out, value.as_ref());
             self.out.push('"');
         }
         if open == ',' {
@@ -162,8 +162,12 @@ impl Exposition {
 }
 
 /// Labels and one more.
-fn with<'a>(labels: &[(&'a str, &'a str)], more: (&'a str, &'a str)) -> Vec<(&'a str, &'a str)> {
-    labels.iter().copied().chain([more]).collect()
+pub fn with<'a, S: AsRef<str>>(
+    labels: &'a [(&'a str, S)],
+    more: (&'a str, &'a str),
+) -> Vec<(&'a str, &'a str)> {
+    let labels = labels.iter().map(|(name, value)| (*name, value.as_ref()));
+    labels.chain([more]).collect()
 }
 
 fn push_label(out: &mut String, value: &str) {
@@ -197,7 +201,7 @@ mod tests {
         out.family("took_seconds", Kind::Histogram, "how long");
         out.histogram(&[("t", "x")], &[(0.0005, 1), (1.0, 2)], 3, 2.5);
         out.family("late_seconds", Kind::Summary, "how late");
-        out.sum(&[], 2, 0.25);
+        out.sum::<&str>(&[], 2, 0.25);
         out.finish()
     }
 

@@ -1,6 +1,6 @@
 //! Text from outside made fit for a terminal or a log: nothing in it can move the
-//! cursor, change colours, start a line or turn the reading direction; and text cut
-//! or padded to columns; and likely spellings. Other output forms (JSON, CSV, HTML) escape for themselves.
+//! cursor, change colours, start a line or turn the reading direction; the same for HTML; text cut
+//! or padded to columns; and likely spellings. JSON and CSV escape for themselves.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -106,6 +106,23 @@ fn disturbs(char: char) -> bool {
         )
 }
 
+/// `text` as it may stand in HTML, XML and their attributes, what disturbs escaped as
+/// [`escape`] does.
+pub fn html(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 16);
+    for char in escape(text).chars() {
+        match char {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            char => out.push(char),
+        }
+    }
+    out
+}
+
 /// How many terminal columns `text` takes. It must be escaped already: a control
 /// character counts as one column.
 pub fn width(text: &str) -> usize {
@@ -198,6 +215,13 @@ pub fn cut(text: &str, max: usize) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_in_a_text_is_markup() {
+        let text = "<b a='1' c=\"2\">&\u{1b}\u{202e}é</b>";
+        let shown = "&lt;b a=&#39;1&#39; c=&quot;2&quot;&gt;&amp;\\x1b\\u{202e}é&lt;/b&gt;";
+        assert_eq!(html(text), shown);
+    }
 
     #[test]
     fn texts_are_cut_between_characters() {

@@ -196,6 +196,7 @@ pub struct Notes {
     pub agent_addresses: Seen,
     pub targets: Seen,
     pub alerts: Seen,
+    pub exports: Seen,
     /// Whether `agents` could not be read as a list, so that a missing name means nothing.
     pub agents_unreadable: bool,
     /// The same of `targets`.

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use super::fields::{Key, Notes, Path, Presence, Problem, Seen, Spot, without_mark};
 use super::{
-    AGENT_CONFIG_BYTES_MAX, AGENTS_MAX, ALERTS_MAX, FLEET_BYTES_MAX, INTERVAL_DEFAULT,
+    AGENT_CONFIG_BYTES_MAX, AGENTS_MAX, ALERTS_MAX, EXPORTS_MAX, FLEET_BYTES_MAX, INTERVAL_DEFAULT,
     MAINTENANCE_MAX, RETRIES_DEFAULT, TARGETS_MAX, TIMEOUT_DEFAULT, agent_config_json,
 };
 use crate::alert::AlertRule;
+use crate::export::ExportRule;
 use crate::json::{self, SyntaxError};
 use crate::model::{Name, Target, Terms, TermsSeen, Want};
 use crate::quiet::Maintenance;
@@ -19,8 +20,10 @@ use crate::units::{duration_text, size_text};
 
 mod agents;
 mod alerts;
+mod export;
 mod maintenance;
 mod names;
+mod page;
 mod rules;
 mod settings;
 mod targets;
@@ -28,8 +31,11 @@ mod targets;
 use agents::{AGENT, check_keys, read_agent};
 pub use agents::{FleetAgent, KeyRule, key_needed};
 use alerts::{ALERT, read_alert};
+use export::{EXPORT, read_export};
 use maintenance::{MAINTENANCE, read_window};
 use names::check_names;
+pub use page::PageSettings;
+use page::{PAGE, read_page};
 use settings::{DEFAULTS, read_defaults};
 pub use settings::{Defaults, Settings};
 pub use targets::FleetTarget;
@@ -45,11 +51,14 @@ pub struct Fleet {
     pub maintenance: Vec<Maintenance>,
     /// Who is alerted of what.
     pub alerts: Vec<AlertRule>,
+    /// Who gets results as they are stored.
+    pub export: Vec<ExportRule>,
+    pub page: PageSettings,
 }
 
 /// In the order of reading: a target's checks need the agents and the defaults, and
 /// those of what follows need the targets.
-static FLEET: [Key<Fleet>; 5] = [
+static FLEET: [Key<Fleet>; 7] = [
     Key {
         name: "agents",
         presence: Presence::Optional,
@@ -98,6 +107,26 @@ static FLEET: [Key<Fleet>; 5] = [
         write: |fleet| {
             let given = !fleet.alerts.is_empty();
             given.then(|| spread_list(&fleet.alerts, &ALERT))
+        },
+    },
+    Key {
+        name: "export",
+        presence: Presence::Optional,
+        read: |fleet, spot| {
+            fleet.export = spot.list(EXPORTS_MAX, read_export).unwrap_or_default();
+        },
+        write: |fleet| {
+            let given = !fleet.export.is_empty();
+            given.then(|| spread_list(&fleet.export, &EXPORT))
+        },
+    },
+    Key {
+        name: "page",
+        presence: Presence::Optional,
+        read: |fleet, spot| read_page(&mut fleet.page, spot),
+        write: |fleet| {
+            let given = fleet.page != PageSettings::default();
+            given.then(|| spread_object(&fleet.page, &PAGE))
         },
     },
 ];
@@ -338,6 +367,9 @@ mod tests {
         rows("In an entry of `maintenance`", &window);
         let alert = ALERT.each_ref().map(|key| key.name);
         rows("In an entry of `alerts`", &alert);
+        let export = EXPORT.each_ref().map(|key| key.name);
+        rows("In an entry of `export`", &export);
+        rows("In `page`", &PAGE.each_ref().map(|key| key.name));
     }
 
     #[test]

@@ -22,7 +22,8 @@ mod want;
 pub use agent::{agent_config_json, parse_agent_config};
 pub use fields::Problem;
 pub use fleet::{
-    Defaults, Fleet, FleetAgent, FleetTarget, KeyRule, Settings, key_needed, parse_fleet,
+    Defaults, Fleet, FleetAgent, FleetTarget, KeyRule, PageSettings, Settings, key_needed,
+    parse_fleet,
 };
 pub use place::{place, problems_at};
 pub use script::{FleetScript, script_json};
@@ -82,6 +83,18 @@ pub const REPEAT_MAX: Duration = Duration::from_secs(7 * 86_400);
 /// How long an alert waits for more of the same, where it is not given.
 pub const GROUP_WAIT_DEFAULT: Duration = Duration::from_secs(10);
 pub const GROUP_WAIT_MAX: Duration = Duration::from_secs(600);
+
+/// Most exports of a fleet.
+pub const EXPORTS_MAX: usize = 16;
+/// How long one delivery of an export may take, where it is not given, at least and at most.
+pub const EXPORT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
+pub const EXPORT_TIMEOUT_MIN: Duration = Duration::from_secs(1);
+pub const EXPORT_TIMEOUT_MAX: Duration = Duration::from_secs(300);
+/// The oldest results that a new export may begin with.
+pub const EXPORT_SINCE_MAX: Duration = Duration::from_secs(3660 * 86_400);
+/// Longest title and note of the status page, in bytes.
+pub const PAGE_TITLE_LEN_MAX: usize = 100;
+pub const PAGE_NOTE_LEN_MAX: usize = 500;
 
 /// An interval such as `10s`. Errors: what was expected, for people.
 pub fn check_interval(text: &str) -> Result<Duration, String> {

@@ -16,6 +16,7 @@ use crate::units::size_text;
 
 pub mod disk;
 mod lock;
+mod process;
 mod secret;
 mod token;
 
@@ -25,6 +26,7 @@ const ID_BYTES_MAX: usize = 64;
 const HOST_NAME_BYTES_MAX: usize = 4096;
 
 pub use lock::{DirLock, lock, try_lock};
+pub use process::write_process;
 pub use secret::{Holder, KeyFile, read_keys, secret, write_keys};
 pub use token::TokenFile;
 

@@ -65,12 +65,12 @@ pub enum NoHead {
 /// (RFC 9112, section 2.2). `Ok(None)` when the client left between two requests.
 pub fn read_head(source: &mut impl BufRead) -> Result<Option<Vec<u8>>, NoHead> {
     let mut head = Vec::new();
-    let mut first = true;
+    let (mut first, mut line_len) = (true, 0);
     loop {
         let before = head.len();
         let room = match first {
             true => LINE_BYTES_MAX,
-            false => HEAD_BYTES_MAX + LINE_BYTES_MAX - before,
+            false => HEAD_BYTES_MAX + line_len - before,
         };
         let count = source
             .take(room as u64)
@@ -79,7 +79,7 @@ pub fn read_head(source: &mut impl BufRead) -> Result<Option<Vec<u8>>, NoHead> {
         let line = &head[before..];
         match (line.ends_with(b"\n"), first) {
             (true, true) if line == b"\r\n" || line == b"\n" => head.clear(),
-            (true, true) => first = false,
+            (true, true) => (first, line_len) = (false, count),
             (true, false) if line == b"\r\n" || line == b"\n" => return Ok(Some(head)),
             (true, false) => {}
             (false, true) if count == 0 => return Ok(None),

@@ -69,6 +69,27 @@ pub enum EventKind {
     Recovered,
 }
 
+impl EventKind {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            EventKind::Down => "down",
+            EventKind::Slow => "slow",
+            EventKind::Up => "up",
+            EventKind::Flapping => "flapping",
+            EventKind::Steady => "steady",
+            EventKind::Late => "late",
+            EventKind::CutOff => "cut_off",
+            EventKind::Rejoined => "rejoined",
+            EventKind::Connected => "connected",
+            EventKind::Away => "away",
+            EventKind::Note => "note",
+            EventKind::Trouble => "trouble",
+            EventKind::Recovered => "recovered",
+        }
+    }
+}
+
 /// Something people are told, once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
@@ -242,6 +263,14 @@ impl Board {
         if let Some(row) = self.row_for(agent, &state.target, state.each, now) {
             self.cells[row].restore(state.known);
         }
+    }
+
+    /// How far ahead of the manager's the clocks of agents are whose clocks are off.
+    pub fn clock_offsets(&self) -> HashMap<Name, i64> {
+        let offset = |(name, agent): (&Name, &Agent)| {
+            Some((name.clone(), agent.link.as_ref()?.clock_off_ms()?))
+        };
+        self.agents.iter().filter_map(offset).collect()
     }
 
     /// All that was put back of an agent was still so at `seen`.

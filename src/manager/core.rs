@@ -26,6 +26,7 @@ use crate::clock;
 use crate::config::{self, Fleet, FleetAgent, KeyRule, Problem};
 use crate::error::{Context, Error, Result};
 use crate::files::{self, DirLock, KeyFile, Stamp};
+use crate::journal::Totals;
 use crate::log;
 #[cfg(test)]
 use crate::model::Mono;
@@ -558,6 +559,23 @@ impl Core {
                 self.notice(error.to_string());
             }
         }
+    }
+
+    /// What the history of each agent takes on disk, and what became of its numbers, as far
+    /// as it is open.
+    pub fn accounts(&self) -> Vec<(Name, u64, Totals)> {
+        let links: Vec<Arc<Link>> = self.links().values().cloned().collect();
+        let account = |link: Arc<Link>| {
+            let history = link.history.lock().expect("history");
+            let (bytes, totals) = history.as_ref()?.account();
+            Some((link.name.clone(), bytes, totals))
+        };
+        links.into_iter().filter_map(account).collect()
+    }
+
+    /// Limits of the histories.
+    pub fn limits(&self) -> Limits {
+        self.options.limits
     }
 
     /// Keeps the histories within their limits.

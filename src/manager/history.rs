@@ -111,6 +111,17 @@ impl History {
         held.iter().map(lacking).sum()
     }
 
+    /// How many bytes it takes on disk, and what became of the numbers of all its epochs.
+    pub fn account(&self) -> (u64, Totals) {
+        let mut sum = Totals::default();
+        for epoch in self.index.epochs() {
+            sum.stored += epoch.totals.stored;
+            sum.summarised += epoch.totals.summarised;
+            sum.dropped += epoch.totals.dropped;
+        }
+        (self.index.bytes(), sum)
+    }
+
     /// Takes a record line (without its newline) of `epoch`.
     pub fn take(&mut self, epoch: Epoch, line: &[u8]) -> Result<Taken> {
         let damaged = |damage| Error::new(format!("record: {damage}"));

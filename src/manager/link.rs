@@ -630,6 +630,7 @@ impl Link {
             last_seen: state.last_seen,
             clock_offset_ms: state.clock_offset_ms,
             to_fetch: shared.to_fetch,
+            held: state.held(),
             revision: state
                 .applied
                 .as_ref()

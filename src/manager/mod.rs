@@ -5,6 +5,7 @@
 pub mod alerts;
 pub mod audit;
 pub mod board;
+mod clocks;
 pub mod columns;
 mod control;
 pub mod core;
@@ -15,6 +16,7 @@ mod knock;
 mod link;
 pub mod live;
 pub mod menu;
+mod past;
 pub mod quiet;
 pub mod replay;
 pub mod report;
@@ -23,9 +25,11 @@ pub mod silence;
 pub mod state;
 pub mod status;
 mod tail;
+mod trend;
 pub mod validate;
 pub mod view;
 mod watch;
+mod web;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -39,6 +43,7 @@ use crate::cli::{self, Args, Fail, Opt, Program};
 use crate::config::KeyRule;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::http::access::{self, Access};
 use crate::log;
 use crate::model::Name;
 use crate::net::listen;
@@ -124,6 +129,14 @@ pub(crate) const INSECURE: Opt = Opt {
     repeat: false,
 };
 
+const HTTP_PUBLIC: Opt = Opt {
+    name: access::PUBLIC,
+    value: "",
+    default: "",
+    help: "HTTP shows the status page to everyone, without addresses, agents and what \"page\" hides; the rest only with the token, if there is one",
+    repeat: false,
+};
+
 /// What every mode takes that monitors.
 const MONITORING: &[Opt] = &[
     CONFIG,
@@ -133,6 +146,9 @@ const MONITORING: &[Opt] = &[
     TAKE_OVER,
     HISTORY_LIMIT,
     HISTORY_AGE,
+    access::HTTP,
+    access::TOKEN_FILE,
+    HTTP_PUBLIC,
     INSECURE,
 ];
 
@@ -196,6 +212,7 @@ fn unknown(command: &str) -> Fail {
 
 /// The menu. A fleet file that can't be used is told, and can be mended from there.
 fn run_menu(args: Args) -> std::result::Result<ExitCode, Fail> {
+    let access = Access::read(&args)?;
     let core = Core::start(options(&args)?)?;
     if let Some(path) = fleet_path(&args) {
         if let Err(problems) = core.load(&path) {
@@ -205,6 +222,7 @@ fn run_menu(args: Args) -> std::result::Result<ExitCode, Fail> {
         }
     }
     print_listening(listen(&core)?);
+    print_http(show(&core, access)?);
     let lines = Lines::stdin()?;
     // A reader who is gone ends the menu as the end of input does.
     let _ = menu::run(&core, &lines, &mut std::io::stdout());
@@ -212,9 +230,11 @@ fn run_menu(args: Args) -> std::result::Result<ExitCode, Fail> {
 }
 
 fn run_serve(args: Args) -> std::result::Result<ExitCode, Fail> {
+    let access = Access::read(&args)?;
     let core = Core::start(options(&args)?)?;
     load(&core, &need_fleet_path(&args)?)?;
     print_listening(listen(&core)?);
+    print_http(show(&core, access)?);
     serve::run(&core)
 }
 
@@ -251,6 +271,17 @@ fn print_listening(bound: Option<SocketAddr>) {
     if let Some(bound) = bound {
         cli::print(&format!("listening on {bound}\n"));
     }
+}
+
+fn print_http(bound: Option<SocketAddr>) {
+    if let Some(bound) = bound {
+        cli::print(&format!("http on {bound}\n"));
+    }
+}
+
+/// Answers HTTP, when that is asked for; where.
+fn show(core: &Arc<Core>, access: Option<Access>) -> Result<Option<SocketAddr>> {
+    access.map(|access| web::start(core, access)).transpose()
 }
 
 /// Listens for agents that dial in, when that is asked for, and says where. Beyond

@@ -9,7 +9,6 @@
 //! Outages are the exception: they are those of the verdict over the streams that there were
 //! at the time, in which failures that have an excuse say nothing, as in the live one.
 
-mod clocks;
 mod course;
 mod excuses;
 mod left_out;
@@ -25,6 +24,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::audit::JSON;
+use super::clocks::Clocks;
 use super::fleet_file;
 use super::replay;
 use super::state::AgentState;
@@ -41,11 +41,9 @@ use crate::quorum;
 use crate::stats::{Histogram, Measured};
 use crate::units::{parse_moment, timestamp};
 
-use clocks::Clocks;
 use course::Window;
 use excuses::{Excuse, Said};
-pub use left_out::LeftOut;
-use left_out::left_out;
+pub use left_out::{LeftOut, left_out};
 pub use outages::Outages;
 use stream::{Seen, Streams, Terms};
 
@@ -70,7 +68,7 @@ const CSV: Opt = Opt {
     help: "print comma-separated values: each target, then each agent of it; then groups and tags",
     repeat: false,
 };
-const SINCE_DEFAULT: Duration = Duration::from_secs(24 * 3600);
+pub const SINCE_DEFAULT: Duration = Duration::from_secs(24 * 3600);
 
 const PROGRAM: Program = Program {
     name: "tcpmon-manager report",

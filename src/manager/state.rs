@@ -176,6 +176,12 @@ impl AgentState {
         }
     }
 
+    /// How many records the agent held as it last said.
+    pub fn held(&self) -> u64 {
+        let ranges = self.announced_epochs.iter();
+        ranges.map(|r| (r.last + 1).saturating_sub(r.first)).sum()
+    }
+
     /// Reads an agent's state; a fresh one when there is none yet.
     pub fn load(data: &Path, agent: &Name) -> Result<AgentState> {
         let path = path(data, agent);

@@ -204,6 +204,7 @@ fn link_of(state: &AgentState, to_fetch: u64, now: Wall) -> Link {
         last_seen: state.last_seen,
         clock_offset_ms: state.clock_offset_ms,
         to_fetch,
+        held: state.held(),
         revision: revision.unwrap_or_default(),
         pending: state.pending(),
         rejected: state.rejected.clone(),
@@ -234,7 +235,8 @@ pub fn json(snapshot: &Snapshot, receivers: &[Receiver]) -> String {
     out + "\n"
 }
 
-fn write_target(o: &mut Object<'_>, target: &TargetRow<'_>) {
+/// A target as the status has it.
+pub(super) fn write_target(o: &mut Object<'_>, target: &TargetRow<'_>) {
     o.str("name", target.name.as_str())
         .str("address", &target.address.to_string())
         .str("state", target.state.as_str());
@@ -259,12 +261,15 @@ fn write_row(o: &mut Object<'_>, row: &Row) {
     maybe(o, "at", row.at.map(|at| at.0));
     maybe(o, "us", row.us);
     maybe_str(o, "why", row.why.map(|why| why.as_str()));
+    maybe(o, "p50_us", row.p50_us);
+    maybe(o, "p95_us", row.p95_us);
     let undecided = row.undecided.map(|progress| progress.to_string());
     maybe_str(o, "undecided", undecided.as_deref());
     o.bool("flapping", row.flapping);
 }
 
-fn write_agent(o: &mut Object<'_>, agent: &AgentRow) {
+/// An agent as the status has it.
+pub(super) fn write_agent(o: &mut Object<'_>, agent: &AgentRow) {
     let unknown = Link::default();
     let link = agent.link.as_ref().unwrap_or(&unknown);
     o.str("name", agent.name.as_str())
@@ -274,7 +279,8 @@ fn write_agent(o: &mut Object<'_>, agent: &AgentRow) {
     maybe(o, "last_seen", link.last_seen.map(|at| at.0));
     maybe(o, "revision", link.revision.parse().ok());
     o.bool("pending", link.pending)
-        .u64("to_fetch", link.to_fetch);
+        .u64("to_fetch", link.to_fetch)
+        .u64("held", link.held);
     let offset = link.clock_offset_ms.map(|ms| ms.to_string());
     o.raw("clock_offset_ms", offset.as_deref().unwrap_or("null"));
     maybe_str(o, "rejected", link.rejected.as_deref());

@@ -14,12 +14,13 @@ use super::core::Core;
 use super::fleet_file;
 use super::quiet::QuietLog;
 use super::tail::{Start, Tail};
-use super::{fleet_path, listen, live, load, need_fleet_path, options, status, write_out};
+use super::{fleet_path, listen, live, load, need_fleet_path, options, show, status, write_out};
 use crate::bell::Bell;
 use crate::cli::{self, Args, Fail};
 use crate::clock;
 use crate::config::Fleet;
 use crate::error::{Context, Error, Result};
+use crate::http::access::Access;
 use crate::log;
 use crate::model::{Epoch, Mono, Name};
 use crate::record::Record;
@@ -35,6 +36,7 @@ const STACK_BYTES: usize = 256 * 1024;
 const SEAL_LEN: usize = 16;
 
 pub(super) fn main(args: Args) -> std::result::Result<ExitCode, Fail> {
+    let access = Access::read(&args)?;
     let options = options(&args)?;
     let data = options.data.clone();
     let core = Core::try_start(options)?;
@@ -42,6 +44,10 @@ pub(super) fn main(args: Args) -> std::result::Result<ExitCode, Fail> {
         Some(_) => Some(need_fleet_path(&args)?),
         None => fleet_path(&args),
     };
+    if core.is_none() && access.is_some() {
+        let text = "--http: the manager that runs on this data directory is the one to answer";
+        return Err(Fail::Usage(text.into()));
+    }
     if let (Some(core), Some(path)) = (&core, &path) {
         load(core, path)?;
         match (listen(core)?, io::stdout().is_terminal()) {
@@ -49,6 +55,9 @@ pub(super) fn main(args: Args) -> std::result::Result<ExitCode, Fail> {
             // Into a pipe go records alone.
             (Some(bound), false) => log::line(format_args!("listening on {bound}")),
             (None, _) => {}
+        }
+        if let Some(bound) = show(core, access)? {
+            log::line(format_args!("http on {bound}"));
         }
     }
     match (io::stdout().is_terminal(), core) {

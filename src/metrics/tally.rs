@@ -78,19 +78,12 @@ pub type Counted<'a> = (Vec<(&'static str, String)>, &'a Tally);
 
 /// Tells what was counted of rows, family by family.
 pub fn write_rows(out: &mut Exposition, rows: &[Counted<'_>]) {
-    let rows: Vec<(Vec<(&str, &str)>, &Tally)> = rows
-        .iter()
-        .map(|(labels, tally)| {
-            let labels = labels.iter().map(|(name, value)| (*name, value.as_str()));
-            (labels.collect(), *tally)
-        })
-        .collect();
     out.family(
         "tcpmon_probe_duration_seconds",
         Kind::Histogram,
         "How long probes took that were answered.",
     );
-    for (labels, tally) in &rows {
+    for (labels, tally) in rows {
         let mut up_to = 0;
         let bounds = BOUNDS_US.iter().zip(tally.answers).map(|(bound, count)| {
             up_to += count;
@@ -104,7 +97,7 @@ pub fn write_rows(out: &mut Exposition, rows: &[Counted<'_>]) {
         Kind::Summary,
         "Where the time of probes went: resolve and connect by themselves, first_byte and match from the connection on, close the goodbye after the verdict.",
     );
-    for (labels, tally) in &rows {
+    for (labels, tally) in rows {
         for (phase, (count, sum)) in PHASES.iter().zip(tally.phases) {
             if count > 0 {
                 out.sum(&with(labels, ("phase", phase)), count, seconds(sum));
@@ -116,7 +109,7 @@ pub fn write_rows(out: &mut Exposition, rows: &[Counted<'_>]) {
         Kind::Counter,
         "Probes that failed, by reason.",
     );
-    for (labels, tally) in &rows {
+    for (labels, tally) in rows {
         for ((_, word), count) in Why::ALL.iter().zip(tally.failures) {
             out.sample(&with(labels, ("reason", word)), count as f64);
         }
@@ -126,7 +119,7 @@ pub fn write_rows(out: &mut Exposition, rows: &[Counted<'_>]) {
         Kind::Summary,
         "How late probes began; in records of a manager less than 0.1 s counts as none.",
     );
-    for (labels, tally) in &rows {
+    for (labels, tally) in rows {
         out.sum(labels, tally.probes(), seconds(tally.late_us));
     }
     out.family(
@@ -134,7 +127,7 @@ pub fn write_rows(out: &mut Exposition, rows: &[Counted<'_>]) {
         Kind::Counter,
         "Ticks that passed without a probe, by reason.",
     );
-    for (labels, tally) in &rows {
+    for (labels, tally) in rows {
         for (why, count) in SkipWhy::ALL.iter().zip(tally.skipped) {
             if count > 0 {
                 out.sample(&with(labels, ("reason", why.as_str())), count as f64);
@@ -146,7 +139,7 @@ pub fn write_rows(out: &mut Exposition, rows: &[Counted<'_>]) {
         Kind::Counter,
         "Connections that took a second longer than usual, as when a SYN is lost.",
     );
-    for (labels, tally) in &rows {
+    for (labels, tally) in rows {
         out.sample(labels, tally.retransmits as f64);
     }
     out.family(

@@ -122,7 +122,7 @@ pub(super) fn read_alert(spot: &mut Spot<'_, '_>) -> AlertRule {
     rule
 }
 
-fn every_target() -> Vec<Pattern> {
+pub(super) fn every_target() -> Vec<Pattern> {
     vec![Pattern::any()]
 }
 

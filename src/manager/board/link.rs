@@ -21,6 +21,8 @@ pub struct Link {
     pub clock_offset_ms: Option<i64>,
     /// Records that the agent holds and the manager does not yet.
     pub to_fetch: u64,
+    /// Records that the agent holds, fetched or not.
+    pub held: u64,
     /// What is applied on the agent; empty when nothing is.
     pub revision: String,
     /// A configuration waits to be applied.

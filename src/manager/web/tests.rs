@@ -1,0 +1,1 @@
+//! The pages of a manager that has seen something.
