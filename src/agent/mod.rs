@@ -19,6 +19,7 @@ mod rows;
 mod session;
 mod settings;
 mod spool;
+mod web;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -131,6 +132,7 @@ fn run(dir: &Path, mut options: Options) -> Result<()> {
     let _lock = files::lock(dir)?;
     let listener = options.listen.map(listen::bind).transpose()?;
     let managers = std::mem::take(&mut options.managers);
+    let web = options.web.take();
     let resolver = Resolver::default();
     let agent = start(dir, options, resolver.clone())?;
     if let Err(error) = control::listen(&agent, dir) {
@@ -143,6 +145,10 @@ fn run(dir: &Path, mut options: Options) -> Result<()> {
             cli::print(&format!("listening on {address}\n"));
         }
         None => cli::print("not listening: dials its managers\n"),
+    }
+    if let Some(web) = web {
+        let bound = web::start(&agent, resolver.clone(), web)?;
+        cli::print(&format!("http on {bound}\n"));
     }
     for address in managers {
         outward::start(&agent, resolver.clone(), address)?;

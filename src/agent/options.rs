@@ -2,13 +2,16 @@
 //! they name.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::keys::Keys;
-use super::{outward, spool};
+use super::{outward, spool, web};
 use crate::cli::{self, Args, Fail, Opt, Program};
+use crate::config::{self, MODULE_DEFAULT, MODULES_BYTES_MAX, ProbeModule};
+use crate::error::{Error, Result};
 use crate::files;
+use crate::http::access::{self, Access};
 use crate::journal::SyncMode;
 use crate::log;
 use crate::model::Name;
@@ -112,6 +115,15 @@ pub const PROGRAM: Program = Program {
             help: "never probe within this network, even where --allow does",
             repeat: true,
         },
+        access::HTTP,
+        access::TOKEN_FILE,
+        Opt {
+            name: "--modules",
+            value: "FILE",
+            default: "tcp_connect alone",
+            help: "what a probe on demand over HTTP says and expects, by the name of its module",
+            repeat: false,
+        },
         Opt {
             name: "--insecure",
             value: "",
@@ -151,6 +163,7 @@ pub struct Options {
     pub workers_max: usize,
     /// What managers may have probed.
     pub reach: Reach,
+    pub web: Option<web::Options>,
 }
 
 impl Options {
@@ -184,8 +197,45 @@ impl Options {
                 .parsed("--max-workers", |text| cli::count(text, WORKERS_MAX))?
                 .unwrap_or(WORKERS_DEFAULT),
             reach: Reach::parse(args.all("--allow"), args.all("--deny"))?,
+            web: read_web(args)?,
         })
     }
+}
+
+/// How HTTP is answered, if it is.
+fn read_web(args: &Args) -> std::result::Result<Option<web::Options>, Fail> {
+    let file = args.get("--modules");
+    let Some(access) = Access::read(args)? else {
+        return match file {
+            Some(_) => Err(Fail::Usage("--modules: goes with --http".into())),
+            None => Ok(None),
+        };
+    };
+    let mut modules = match file {
+        Some(path) => read_modules(path)?,
+        None => Vec::new(),
+    };
+    if modules.iter().all(|m| m.name.as_str() != MODULE_DEFAULT) {
+        let name = MODULE_DEFAULT.parse().expect("a valid name");
+        modules.push(ProbeModule::new(name));
+    }
+    let allowed = match args.get("--allow") {
+        Some(_) => Some(Reach::parse(args.all("--allow"), args.all("--deny"))?),
+        None => None,
+    };
+    Ok(Some(web::Options {
+        access,
+        modules,
+        allowed,
+    }))
+}
+
+fn read_modules(path: &str) -> Result<Vec<ProbeModule>> {
+    let bytes = files::read_bounded(Path::new(path), MODULES_BYTES_MAX)?;
+    config::parse_modules(&bytes).map_err(|problems| {
+        let lines = problems.iter().map(|problem| format!("{path}:{problem}"));
+        Error::new(lines.collect::<Vec<_>>().join("\n"))
+    })
 }
 
 fn addresses(args: &Args) -> std::result::Result<Vec<HostPort>, Fail> {

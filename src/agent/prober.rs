@@ -294,7 +294,7 @@ impl Prober {
             let flight = awake.crew.begin(started);
             drop(awake);
             let (resolver, reach) = (&self.0.resolver, &self.0.reach);
-            let found = probe::tcp(resolver, reach, &job.target, job.due);
+            let found = probe::tcp(resolver, reach, &job.target, job.due, &mut None);
             let found = found.map(|(mut sample, stream)| {
                 let close = stream.map(|stream| probe::goodbye(stream, job.target.interval));
                 sample.phases.close = close.map(micros);

@@ -2,14 +2,18 @@
 //! and row. Both change under one lock, so a snapshot of the table tells every
 //! result up to the number it names. What is unusual for a target is noted on the way.
 
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::host;
 use super::spool::Spool;
-use crate::model::{Failure, Mono, Row, Sample, Target, Wall, micros};
+use crate::metrics::Tally;
+use crate::model::{Failure, Mono, Name, Row, Sample, Target, Wall, micros};
 use crate::proto::TargetNow;
 use crate::record::Body;
+use crate::units::HostPort;
 
 /// A wall clock that moves by more than this against the monotonic one has been set.
 pub const CLOCK_STEP_MIN: Duration = Duration::from_millis(500);
@@ -31,6 +35,17 @@ struct Latest {
     /// `None` where it answered.
     failure: Option<Box<Failure>>,
     recent: Recent,
+    /// Where it is asked for.
+    tally: Option<Box<Tally>>,
+}
+
+/// A row with what was counted of it.
+pub struct Counted {
+    pub target: Name,
+    pub each: Option<IpAddr>,
+    pub is_up: bool,
+    pub since: Wall,
+    pub tally: Tally,
 }
 
 #[derive(Default)]
@@ -45,6 +60,7 @@ struct Table {
 pub struct Recorder {
     pub spool: Arc<Spool>,
     table: Mutex<Table>,
+    counts: AtomicBool,
 }
 
 /// What is remembered of a target's last results.
@@ -82,6 +98,7 @@ impl Recorder {
         Recorder {
             spool,
             table: Mutex::default(),
+            counts: AtomicBool::default(),
         }
     }
 
@@ -129,7 +146,11 @@ impl Recorder {
             news: seq,
             failure: None,
             recent: Recent::default(),
+            tally: None,
         });
+        if self.counts.load(Ordering::Relaxed) {
+            latest.tally.get_or_insert_default().add(&sample);
+        }
         if let Some(us) = connect {
             latest.recent.note(us);
         }
@@ -194,6 +215,33 @@ impl Recorder {
             .map(|(place, row)| (place, row.recent.unsettled > 0))
             .collect();
         (seq, states, others)
+    }
+
+    /// Counts what results come to from now on.
+    pub fn count(&self) {
+        self.counts.store(true, Ordering::Relaxed);
+    }
+
+    /// What was counted of each row of which there is a result.
+    pub fn counted(&self) -> Vec<Counted> {
+        let table = self.table();
+        let counted = |latest: &Latest| Counted {
+            target: latest.target.name.clone(),
+            each: latest.target.each(),
+            is_up: latest.failure.is_none(),
+            since: latest.since,
+            tally: latest.tally.as_deref().cloned().unwrap_or_default(),
+        };
+        let mut rows: Vec<Counted> = table.rows.iter().flatten().map(counted).collect();
+        rows.sort_by(|a, b| (&a.target, a.each).cmp(&(&b.target, b.each)));
+        rows
+    }
+
+    /// Whether a target with this address is probed.
+    pub fn probes(&self, address: &HostPort) -> bool {
+        let table = self.table();
+        let mut rows = table.rows.iter().flatten();
+        rows.any(|latest| latest.target.address == *address)
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {

@@ -51,6 +51,7 @@ impl SimAgent {
             flush: spool::FLUSH_DEFAULT,
             workers_max: 64,
             reach: Reach::default(),
+            web: None,
         };
         let agent = start(dir, options, Resolver::default())?;
         let probes = Vec::new();

@@ -30,9 +30,26 @@ pub fn post(
     body: &[u8],
     timeout: Duration,
 ) -> Result<()> {
-    let request = [head(url, headers, body.len()).as_bytes(), body].concat();
-    exchange(resolver, url, &request, timeout).context(|| format!("post to {}", url.origin()))
+    ask(resolver, url, headers, body, timeout)?.1
 }
+
+/// The same; the status of the answer comes apart from what is made of it. Errors: there is
+/// no answer.
+pub fn ask(
+    resolver: &Resolver,
+    url: &HttpUrl,
+    headers: &[(&str, &str)],
+    body: &[u8],
+    timeout: Duration,
+) -> Result<(u16, Result<()>)> {
+    let doing = || format!("post to {}", url.origin());
+    let request = [head(url, headers, body.len()).as_bytes(), body].concat();
+    let (status, verdict) = exchange(resolver, url, &request, timeout).context(doing)?;
+    Ok((status, verdict.context(doing)))
+}
+
+/// What is made of an answer, for people.
+type Verdict = std::result::Result<(), String>;
 
 /// The request's head. The port is named where it is not the scheme's own (RFC 9110,
 /// section 7.2).
@@ -60,7 +77,7 @@ fn exchange(
     url: &HttpUrl,
     request: &[u8],
     timeout: Duration,
-) -> std::result::Result<(), String> {
+) -> std::result::Result<(u16, Verdict), String> {
     let deadline = clock::mono().after(timeout);
     let address = (&url.address, Family::Any);
     let dialled = dial(resolver, &Reach::default(), address, deadline, 0);
@@ -86,14 +103,10 @@ fn exchange(
     };
     let verdict = judge(&head, &mut source, deadline);
     goodbye(stream, timeout);
-    verdict
+    Ok((head.status, verdict))
 }
 
-fn judge(
-    head: &Head,
-    source: &mut BufReader<TimedStream>,
-    deadline: Mono,
-) -> std::result::Result<(), String> {
+fn judge(head: &Head, source: &mut BufReader<TimedStream>, deadline: Mono) -> Verdict {
     if head.is_success() {
         return Ok(());
     }

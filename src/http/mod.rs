@@ -11,4 +11,4 @@ pub mod reply;
 pub mod request;
 pub mod server;
 
-pub use client::post;
+pub use client::{ask, post};

@@ -46,8 +46,11 @@ const STACK_BYTES: usize = 64 * 1024;
 pub enum Answer {
     Whole(Reply),
     /// Events, for as long as the function goes on.
-    Events(Box<dyn FnOnce(&mut Events<'_>) -> io::Result<()>>),
+    Events(Box<Run>),
 }
+
+/// What sends events.
+type Run = dyn FnOnce(&mut Events<'_>) -> io::Result<()>;
 
 impl From<Reply> for Answer {
     fn from(reply: Reply) -> Answer {
@@ -248,7 +251,7 @@ fn stream_events(
     out: &mut TcpStream,
     served: &Served,
     request: &Request,
-    run: Box<dyn FnOnce(&mut Events<'_>) -> io::Result<()>>,
+    run: Box<Run>,
 ) -> io::Result<()> {
     let place = StreamPlace::take(served);
     let reply = match place {

@@ -15,6 +15,7 @@ use std::time::Duration;
 use super::alerts::Posts;
 use super::board::Board;
 use super::control;
+use super::exports::{ExportRow, Exports};
 use super::fleet_file::{self, base_of};
 use super::history::{self, Limits};
 use super::knock::Knocks;
@@ -99,6 +100,7 @@ pub struct Core {
     knocks: Knocks,
     quiet: quiet::Quiet,
     alerts: Posts,
+    exports: Exports,
 }
 
 impl Core {
@@ -161,6 +163,7 @@ impl Core {
             notices: Mutex::default(),
             knocks: Knocks::default(),
             alerts: Posts::default(),
+            exports: Exports::default(),
         }))
     }
 
@@ -408,7 +411,11 @@ impl Core {
         }
         let notices = self.alerts.set_rules(self, &fleet.alerts)?;
         notices.into_iter().for_each(|notice| self.notice(notice));
+        let rules = fleet.export.clone();
         state.fleet = Arc::new(fleet);
+        // Last: their threads ask for the fleet.
+        let notices = self.exports.set_rules(self, &rules, base)?;
+        notices.into_iter().for_each(|notice| self.notice(notice));
         self.bell.ring();
         Ok(())
     }
@@ -571,6 +578,11 @@ impl Core {
             Some((link.name.clone(), bytes, totals))
         };
         links.into_iter().filter_map(account).collect()
+    }
+
+    /// How exports get on.
+    pub fn exports(&self) -> Vec<ExportRow> {
+        self.exports.rows()
     }
 
     /// Limits of the histories.

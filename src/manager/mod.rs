@@ -9,6 +9,7 @@ mod clocks;
 pub mod columns;
 mod control;
 pub mod core;
+pub mod exports;
 pub mod fleet_file;
 mod history;
 pub mod keygen;

@@ -12,11 +12,12 @@ use super::alerts;
 use super::alerts::receiver::Receiver;
 use super::audit::JSON;
 use super::board::{AgentRow, Board, Link, Row, Snapshot, TargetRow};
+use super::exports::{self, ExportRow};
 use super::fleet_file;
 use super::quiet::QuietLog;
 use super::replay;
 use super::state::{AgentState, Verdicts};
-use super::view::{plain_table, receivers_table};
+use super::view::{exports_table, plain_table, receivers_table};
 use super::{CONFIG, DATA, need_fleet_path};
 use crate::cli::{self, Args, Fail, Program};
 use crate::clock;
@@ -213,7 +214,7 @@ fn link_of(state: &AgentState, to_fetch: u64, now: Wall) -> Link {
 }
 
 /// The status as one JSON document, a newline at its end.
-pub fn json(snapshot: &Snapshot, receivers: &[Receiver]) -> String {
+pub fn json(snapshot: &Snapshot, receivers: &[Receiver], exports: &[ExportRow]) -> String {
     let mut out = String::new();
     json::object(&mut out, |o| {
         o.array("targets", |a| {
@@ -229,6 +230,11 @@ pub fn json(snapshot: &Snapshot, receivers: &[Receiver]) -> String {
         o.array("alerts", |a| {
             for receiver in receivers {
                 a.object(|o| write_receiver(o, receiver));
+            }
+        });
+        o.array("exports", |a| {
+            for export in exports {
+                a.object(|o| exports::write(o, export));
             }
         });
     });
@@ -327,9 +333,14 @@ fn command(args: Args) -> std::result::Result<ExitCode, Fail> {
     let fleet = fleet_file::read(&path).map_err(|problems| Error::new(problems.join("\n")))?;
     let snapshot = run(&data, &fleet, clock::wall())?;
     let receivers = receivers(&data, &fleet)?;
+    let exports = exports::rows(&data, &fleet)?;
     cli::print(&match args.flag("--json") {
-        true => json(&snapshot, &receivers),
-        false => plain_table(&snapshot) + &receivers_table(&receivers, snapshot.now),
+        true => json(&snapshot, &receivers, &exports),
+        false => {
+            plain_table(&snapshot)
+                + &receivers_table(&receivers, snapshot.now)
+                + &exports_table(&exports, snapshot.now)
+        }
     });
     Ok(ExitCode::SUCCESS)
 }

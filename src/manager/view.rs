@@ -15,7 +15,7 @@ use crate::term::{Colour, Size};
 use crate::units::{clock_text, count_text, timestamp};
 
 use line::{Line, Style};
-pub use plain::{plain_table, receivers_table};
+pub use plain::{exports_table, plain_table, receivers_table};
 use table::Table;
 
 /// Most lines set aside for notes and events.

@@ -8,5 +8,6 @@ pub mod door;
 pub mod line;
 pub mod listen;
 pub mod local;
+pub mod pour;
 pub mod resolve;
 pub mod stream;

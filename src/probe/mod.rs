@@ -21,8 +21,12 @@ const READ_BYTES: usize = 4096;
 /// Most bytes read and thrown away meanwhile.
 const DRAIN_BYTES_MAX: usize = 64 * 1024;
 
+/// Who is told of each step of a probe, if anyone.
+pub type Note<'n> = Option<&'n mut dyn FnMut(&str)>;
+
 /// Probes the target once (with its retries) where `reach` allows it, `due` being when it
-/// should have started. The connection, if any, comes along for [`goodbye`].
+/// should have started. The connection, if any, comes along for [`goodbye`]. Each step is
+/// told to `note` as it is done.
 ///
 /// # Errors
 /// This host had no descriptors or memory to make it, which says nothing of the target.
@@ -31,6 +35,7 @@ pub fn tcp(
     reach: &Reach,
     target: &Target,
     due: Mono,
+    note: &mut Note<'_>,
 ) -> std::result::Result<(Sample, Option<TcpStream>), String> {
     let at = clock::wall();
     let started = clock::mono();
@@ -45,7 +50,17 @@ pub fn tcp(
         connect: dialled.connect.map(micros),
         ..Phases::default()
     };
-    let (stream, failure) = judge(dialled.outcome, target, deadline, &mut phases);
+    tell(note, || match (&dialled.outcome, &dialled.addr) {
+        (Ok(_), Some(addr)) => format!("connected to {addr}"),
+        (Ok(_), None) => "connected".to_string(),
+        (Err(failure), _) => failure.text.clone(),
+    });
+    let (stream, failure) = judge(dialled.outcome, target, deadline, &mut phases, note);
+    if let Some(failure) = &failure {
+        tell(note, || {
+            format!("{}: {}", failure.why.as_str(), failure.text)
+        });
+    }
     let us = micros(clock::mono().since(started));
     let by_name = target.address.literal().is_none();
     let sample = Sample {
@@ -73,6 +88,7 @@ fn judge(
     target: &Target,
     deadline: Mono,
     phases: &mut Phases,
+    note: &mut Note<'_>,
 ) -> (Option<TcpStream>, Option<Failure>) {
     let shut = |why| match target.want {
         Want::Open => false,
@@ -87,7 +103,7 @@ fn judge(
         (Err(failure), _) => (None, Some(failure)),
         (Ok(stream), Want::Open) if target.script.steps.is_empty() => (Some(stream), None),
         (Ok(mut stream), Want::Open) => {
-            let failure = talk(&mut stream, target, deadline, phases).err();
+            let failure = talk(&mut stream, target, deadline, phases, note).err();
             (Some(stream), failure)
         }
         (Ok(stream), want) => {
@@ -105,6 +121,7 @@ fn talk(
     target: &Target,
     deadline: Mono,
     phases: &mut Phases,
+    note: &mut Note<'_>,
 ) -> Result<(), Failure> {
     let connected = clock::mono();
     let since = |from: Mono| micros(clock::mono().since(from));
@@ -121,17 +138,25 @@ fn talk(
         match script.next(clock::mono()).map_err(named)? {
             Next::Done => {
                 phases.matched = Some(since(connected));
+                tell(note, || "what came is as expected".to_string());
                 return Ok(());
             }
             Next::Send(bytes) => {
                 let left = deadline.since(clock::mono());
                 write(stream, bytes, left).map_err(|error| named(broken("send", &error)))?;
+                tell(note, || format!("sent {}", bytes_text(bytes)));
                 script.sent(clock::mono());
             }
             Next::Read { until } => match read(stream, &mut buffer, until) {
-                Ok(0) => script.closed(),
+                Ok(0) => {
+                    tell(note, || "closed by the other side".to_string());
+                    script.closed();
+                }
                 Ok(count) => {
                     phases.first_byte.get_or_insert_with(|| since(connected));
+                    tell(note, || {
+                        format!("received {}", bytes_text(&buffer[..count]))
+                    });
                     script.heard(&buffer[..count]);
                 }
                 // The time is judged by the script.
@@ -140,6 +165,19 @@ fn talk(
             },
         }
     }
+}
+
+fn tell(note: &mut Note<'_>, what: impl FnOnce() -> String) {
+    if let Some(note) = note {
+        note(&what());
+    }
+}
+
+/// Bytes for people, cut where there are many.
+fn bytes_text(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let text = crate::text::escape(&text);
+    format!("{} bytes: {}", bytes.len(), cut(&text, TEXT_LEN_MAX))
 }
 
 fn broken(doing: &str, error: &io::Error) -> Failure {
@@ -226,6 +264,7 @@ mod tests {
             &Reach::default(),
             &target,
             clock::mono(),
+            &mut None,
         )
         .unwrap();
         goodbye(stream.unwrap(), target.interval);
@@ -245,6 +284,7 @@ mod tests {
             &Reach::default(),
             &target,
             clock::mono(),
+            &mut None,
         )
         .unwrap();
         assert_eq!(sample.failure.unwrap().why, Why::Refused);

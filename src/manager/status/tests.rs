@@ -224,7 +224,7 @@ fn the_status_reads_well() {
     save(data.path(), "attic", &saved);
     let s = run(data.path(), &fleet(), NOW).unwrap();
     made::golden("status.txt", &plain_table(&s));
-    made::golden("status.json", &json(&s, &[]));
+    made::golden("status.json", &json(&s, &[], &[]));
 }
 
 /// A target that is slow, one that flaps, and one that failed twice.
@@ -249,7 +249,7 @@ fn doubts_are_told_with_the_status() {
     fleet.targets.push(slow);
     let s = run(data.path(), &fleet, NOW).unwrap();
     made::golden("status-doubts.txt", &plain_table(&s));
-    made::golden("status-doubts.json", &json(&s, &[]));
+    made::golden("status-doubts.json", &json(&s, &[], &[]));
 }
 
 #[test]
@@ -257,7 +257,7 @@ fn before_anything_is_known_everything_is_unknown() {
     let data = tempfile::tempdir().unwrap();
     let s = run(data.path(), &fleet(), NOW).unwrap();
     made::golden("status-unknown.txt", &plain_table(&s));
-    made::golden("status-unknown.json", &json(&s, &[]));
+    made::golden("status-unknown.json", &json(&s, &[], &[]));
     announced(data.path(), "cellar", ID, &[]);
     let s = run(data.path(), &fleet(), NOW).unwrap();
     assert!(s.agents.iter().all(|a| a.link.is_none()));

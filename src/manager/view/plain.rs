@@ -6,6 +6,7 @@ use super::notes::matters;
 use super::table::age;
 use crate::manager::alerts::receiver::{Outcome, Receiver};
 use crate::manager::board::{AgentRow, Row, Snapshot, State, TargetRow};
+use crate::manager::exports::ExportRow;
 use crate::model::Wall;
 use crate::text;
 use crate::units::{count_text, latency_text};
@@ -129,6 +130,44 @@ fn receiver(receiver: &Receiver, now: Wall) -> [String; 6] {
         count_text(delivered),
         count_text(dropped),
         last.map_or_else(none, |last| format!("{} ago", age(last.at, now))),
+        note.unwrap_or_default(),
+    ]
+}
+
+/// A table of the exports; nothing where there are none.
+pub fn exports_table(exports: &[ExportRow], now: Wall) -> String {
+    if exports.is_empty() {
+        return String::new();
+    }
+    let titles = [
+        "EXPORT",
+        "TO",
+        "BACKLOG",
+        "DELIVERED",
+        "MISSED",
+        "REFUSED",
+        "LAST",
+        "NOTE",
+    ];
+    let rows = exports.iter().map(|e| export(e, now)).collect();
+    format!("\n{}", table(titles, rows))
+}
+
+fn export(export: &ExportRow, now: Wall) -> [String; 8] {
+    let progress = &export.progress;
+    let last = progress.delivered_at;
+    let note = progress
+        .failing
+        .as_ref()
+        .map(|(since, why)| format!("failing for {}: {why}", age(*since, now)));
+    [
+        export.name.to_string(),
+        export.destination.clone(),
+        count_text(export.backlog),
+        count_text(progress.delivered),
+        count_text(progress.missed),
+        count_text(progress.refused),
+        last.map_or_else(none, |at| format!("{} ago", age(at, now))),
         note.unwrap_or_default(),
     ]
 }

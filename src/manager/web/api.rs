@@ -27,7 +27,7 @@ pub fn ready(site: &Site) -> Reply {
 /// As `tcpmon-manager status --json`.
 pub fn status(site: &Site, view: &View) -> Reply {
     match status::receivers(site.core.data(), &view.fleet) {
-        Ok(receivers) => document(status::json(&view.board, &receivers)),
+        Ok(receivers) => document(status::json(&view.board, &receivers, &site.core.exports())),
         Err(error) => failed(&error),
     }
 }

@@ -154,7 +154,7 @@ pub fn chart(bars: &Bars<'_>, by: By) -> String {
         .iter()
         .filter_map(|(_, bar)| bar.as_ref()?.latencies.quantile(0.95))
         .max();
-    let scale = nice(top.unwrap_or(1).max(1));
+    let scale = nice(top.unwrap_or(0).max(2));
     let y = |us: u64| BOTTOM - (us as f64 / scale as f64).min(1.0) * (BOTTOM - TOP);
     let width = bars.len() * CHART_BAR;
     let mut out = format!(
@@ -169,7 +169,7 @@ pub fn chart(bars: &Bars<'_>, by: By) -> String {
     ] {
         let y = y(part);
         let _ = write!(out, "<path class=\"grid\" d=\"M0 {y:.1}H{width}\"/>");
-        if !label.is_empty() {
+        if !label.is_empty() && top.is_some() {
             let _ = write!(out, "<text x=\"2\" y=\"{:.1}\">{label}</text>", y - 2.0);
         }
     }

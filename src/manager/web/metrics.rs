@@ -8,6 +8,7 @@ use crate::files::write_process;
 use crate::http::reply::Reply;
 use crate::http::request::Request;
 use crate::manager::board::{AgentRow, Row, State, TargetRow};
+use crate::manager::exports::ExportRow;
 use crate::manager::past::Seat;
 use crate::manager::{alerts, status};
 use crate::metrics::{Exposition, Format, Kind, Tally, with, write_rows};
@@ -34,6 +35,7 @@ pub fn metrics(site: &Site, view: &View, request: &Request) -> Reply {
     write_agents(&mut out, &view.board.agents);
     write_histories(&mut out, site);
     write_receivers(&mut out, site, view);
+    write_exports(&mut out, site);
     out.family(
         "tcpmon_http_responses",
         Kind::Counter,
@@ -135,6 +137,46 @@ fn seat_of(row: &Row) -> (Vec<(&'static str, String)>, Seat) {
         each,
     };
     (labels, seat)
+}
+
+fn write_exports(out: &mut Exposition, site: &Site) {
+    let exports = site.core.exports();
+    let mut each = |name, kind, help: &str, value: &dyn Fn(&ExportRow) -> f64| {
+        out.family(name, kind, help);
+        for export in &exports {
+            out.sample(&[("export", export.name.as_str())], value(export));
+        }
+    };
+    each(
+        "tcpmon_export_backlog_records",
+        Kind::Gauge,
+        "Records stored that an export has not passed yet.",
+        &|e| e.backlog as f64,
+    );
+    each(
+        "tcpmon_export_delivered_results",
+        Kind::Counter,
+        "Results that a receiver took.",
+        &|e| e.progress.delivered as f64,
+    );
+    each(
+        "tcpmon_export_missed_records",
+        Kind::Counter,
+        "Records that were deleted before they went out.",
+        &|e| e.progress.missed as f64,
+    );
+    each(
+        "tcpmon_export_refused_results",
+        Kind::Counter,
+        "Results that a receiver refused for good.",
+        &|e| e.progress.refused as f64,
+    );
+    each(
+        "tcpmon_export_failing",
+        Kind::Gauge,
+        "Whether deliveries fail.",
+        &|e| f64::from(e.progress.failing.is_some()),
+    );
 }
 
 /// Rows by target, agent and address.

@@ -70,7 +70,7 @@ pub fn whole(site: &Site, view: &View, request: &Request) -> Reply {
     let name = view.fleet.page.title.as_deref().unwrap_or(TITLE_DEFAULT);
     let (state, verdict) = verdict_text(&view.targets());
     let content = format!(
-        "<main data-stream=\"/stream{}\">{}{}{}{}{}{}{}</main>",
+        "<main data-stream=\"/stream{}\">{}{}{}{}{}{}{}{}</main>",
         html(&ask.query(ask.page)),
         blocks.other("verdict"),
         blocks.other("open"),
@@ -78,6 +78,7 @@ pub fn whole(site: &Site, view: &View, request: &Request) -> Reply {
         form(view, &ask),
         blocks.table(),
         blocks.other("agents"),
+        blocks.other("exports"),
         blocks.other("told"),
     );
     document(
@@ -142,9 +143,9 @@ pub fn target(site: &Site, view: &View, request: &Request, name: &str) -> Reply 
         .cloned()
         .unwrap_or_default();
     let bars = trend.bars(ask.by, view.now);
-    let (from, by) = (bars[0].0, ask.by.as_str());
+    let from = bars[0].0;
     let mut part = format!(
-        "<figure>{}<figcaption><span>{}</span> <span class=\"r\">{}</span><br>{}; the line is the median, the band reaches to the 95th percentile, ✗ marks a {by} with failures, hatching one that was not measured.</figcaption></figure>",
+        "<figure>{}<figcaption><span>{}</span> <span class=\"r\">{}</span><br>{}; the line is the median, the band reaches to the 95th percentile, ✗ marks those with failures, hatching those not measured.</figcaption></figure>",
         chart(&bars, ask.by),
         time(from),
         time(view.now),

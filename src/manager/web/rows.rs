@@ -159,6 +159,7 @@ pub fn blocks(site: &Site, view: &View, ask: &Ask) -> Blocks {
         ("open", open(view, &targets)),
         ("quiet", quiet(site, view, &targets)),
         ("agents", agents(view)),
+        ("exports", exports(site, view)),
         ("told", told(view)),
     ];
     out.others = others
@@ -564,9 +565,10 @@ fn agent_line(agent: &AgentRow) -> String {
         "" => format!("{} records", count_text(link.held)),
         trouble => format!("✗ {}", short(trouble)),
     };
-    let since = (link.since > Wall(0))
-        .then(|| time(link.since))
-        .unwrap_or_default();
+    let since = match link.since {
+        Wall(0) => String::new(),
+        at => time(at),
+    };
     format!(
         "<tr><th scope=\"row\">{}</th><td><span class=\"b {state}\">{}</span></td><td class=\"since\">{since}</td><td class=\"r backlog\">{}</td><td class=\"r clock\">{offset}</td><td class=\"spool\">{}</td></tr>",
         agent.name,
@@ -574,6 +576,42 @@ fn agent_line(agent: &AgentRow) -> String {
         count_text(link.to_fetch),
         html(&spool),
     )
+}
+
+fn exports(site: &Site, view: &View) -> String {
+    let exports = match view.is_public() {
+        true => Vec::new(),
+        false => site.core.exports(),
+    };
+    let mut list = String::new();
+    for export in &exports {
+        let progress = &export.progress;
+        let state = match &progress.failing {
+            None => "<span class=\"b up\">✓ delivering</span>".to_string(),
+            Some((since, why)) => format!(
+                "<span class=\"b down\">✗ failing</span> since {}: {}",
+                time(*since),
+                html(&short(why))
+            ),
+        };
+        let mut lost = String::new();
+        for (count, what) in [(progress.missed, "missed"), (progress.refused, "refused")] {
+            if count > 0 {
+                let _ = write!(lost, ", {} {what}", count_text(count));
+            }
+        }
+        let _ = write!(
+            list,
+            "<li><b>{}</b> to {} {state}, backlog {}{lost}</li>",
+            export.name,
+            html(&export.destination),
+            count_text(export.backlog),
+        );
+    }
+    match list.is_empty() {
+        true => "<section id=\"exports\" hidden></section>".to_string(),
+        false => format!("<section id=\"exports\"><h2>Exports</h2><ul>{list}</ul></section>"),
+    }
 }
 
 /// The latest events, the newest first.
