@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::model::{Name, Sample, Wall};
 use crate::quiet::Pattern;
-use crate::record::{Body, Record};
+use crate::record::{Body, Record, phase_keys};
 use crate::units::{HostPort, HttpUrl};
 
 /// What paths begin with at a Graphite receiver, where nothing is said.
@@ -174,16 +174,10 @@ impl Point<'_> {
     }
 }
 
-/// Where the time went, as records name it.
+/// Where the time went.
 fn parts(sample: &Sample) -> impl Iterator<Item = (&'static str, u64)> {
-    let phases = &sample.phases;
-    let parts = [
-        ("dns_us", phases.dns),
-        ("connect_us", phases.connect),
-        ("first_byte_us", phases.first_byte),
-        ("match_us", phases.matched),
-    ];
-    parts.into_iter().filter_map(|(name, us)| Some((name, us?)))
+    let parts = phase_keys(&sample.phases).into_iter();
+    parts.filter_map(|(name, us)| Some((name, us?)))
 }
 
 /// What paths begin with: names joined by dots. Errors: what was expected.

@@ -320,7 +320,8 @@ fn write_result(o: &mut json::Object<'_>, sample: &Sample) {
     }
 }
 
-fn phase_keys(phases: &Phases) -> [(&'static str, Option<u64>); 5] {
+/// Where the time of a probe went, by the keys that records have for it.
+pub fn phase_keys(phases: &Phases) -> [(&'static str, Option<u64>); 5] {
     [
         ("dns_us", phases.dns),
         ("connect_us", phases.connect),

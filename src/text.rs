@@ -1,6 +1,6 @@
 //! Text from outside made fit for a terminal or a log: nothing in it can move the
-//! cursor, change colours, start a line or turn the reading direction; the same for HTML; text cut
-//! or padded to columns; and likely spellings. JSON and CSV escape for themselves.
+//! cursor, change colours, start a line or turn the reading direction; the same for HTML and CSV;
+//! text cut or padded to columns; and likely spellings. JSON escapes for itself.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -121,6 +121,16 @@ pub fn html(text: &str) -> String {
         }
     }
     out
+}
+
+/// `text` as a value among others in CSV (RFC 4180), what disturbs escaped as [`escape`]
+/// does.
+pub fn csv(text: &str) -> String {
+    let text = escape(text);
+    match text.contains(['"', ',']) {
+        true => format!("\"{}\"", text.replace('"', "\"\"")),
+        false => text.into_owned(),
+    }
 }
 
 /// How many terminal columns `text` takes. It must be escaped already: a control

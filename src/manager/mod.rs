@@ -10,8 +10,10 @@ pub mod columns;
 mod control;
 pub mod core;
 pub mod exports;
+pub mod extract;
 pub mod fleet_file;
 mod history;
+pub mod import;
 pub mod keygen;
 mod knock;
 mod link;
@@ -55,7 +57,7 @@ use crate::units::{parse_duration, parse_size};
 use self::core::{Core, Options};
 use self::history::Limits;
 
-const COMMANDS: [&str; 10] = [
+const COMMANDS: [&str; 12] = [
     "serve",
     "watch",
     "status",
@@ -64,6 +66,8 @@ const COMMANDS: [&str; 10] = [
     "silence",
     "unsilence",
     "alert",
+    "export",
+    "import",
     "validate",
     "keygen",
 ];
@@ -161,7 +165,7 @@ const MENU: Program = Program {
         "tcpmon-manager COMMAND [options]",
     ],
     opts: MONITORING,
-    more: "Commands (each with --help):\n  serve     monitor without prompts, changes of state on stderr\n  watch     the live view; into a pipe, every record as a line of JSON\n  status    what is up and down now\n  report    availability and latency over a period\n  audit     whether any record is missing\n  silence   leave targets alone for a while\n  unsilence lift a silence\n  alert     send a receiver of alerts a test\n  validate  check a fleet file\n  keygen    make keys for links",
+    more: "Commands (each with --help):\n  serve     monitor without prompts, changes of state on stderr\n  watch     the live view; into a pipe, every record as a line of JSON\n  status    what is up and down now\n  report    availability and latency over a period\n  audit     whether any record is missing\n  silence   leave targets alone for a while\n  unsilence lift a silence\n  alert     send a receiver of alerts a test\n  export    print a period of the history\n  import    add targets of a list to the fleet file\n  validate  check a fleet file\n  keygen    make keys for links",
     free_max: 0,
 };
 const SERVE: Program = Program {
@@ -195,6 +199,8 @@ pub fn main(mut args: Vec<OsString>) -> ExitCode {
         "report" => report::main(args),
         "alert" => alerts::command::main(args),
         "audit" => audit::main(args),
+        "export" => extract::main(args),
+        "import" => import::main(args),
         "silence" => silence::main(args),
         "unsilence" => silence::main_of_lifting(args),
         "validate" => validate::main(args),

@@ -47,14 +47,14 @@ pub use left_out::{LeftOut, left_out};
 pub use outages::Outages;
 use stream::{Seen, Streams, Terms};
 
-const SINCE: Opt = Opt {
+pub const SINCE: Opt = Opt {
     name: "--since",
     value: "WHEN",
     default: "24h",
     help: "how far back to look, or from when: 7d, 2026-12-01, 2026-12-01T22:00Z (UTC)",
     repeat: false,
 };
-const UNTIL: Opt = Opt {
+pub const UNTIL: Opt = Opt {
     name: "--until",
     value: "WHEN",
     default: "now",
