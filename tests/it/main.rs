@@ -15,3 +15,4 @@ mod support;
 mod tidy;
 mod torture;
 mod trust;
+mod web;

@@ -63,9 +63,10 @@ pub fn events(site: &Site, request: &Request) -> Reply {
                         .str("kind", event.kind.as_str())
                         .str("text", &event.text);
                     for (key, name) in [("target", &event.target), ("agent", &event.agent)] {
-                        if let Some(name) = name {
-                            o.str(key, name.as_str());
-                        }
+                        match name {
+                            Some(name) => o.str(key, name.as_str()),
+                            None => o.null(key),
+                        };
                     }
                 });
             }

@@ -14,6 +14,7 @@
 //! test prints each of its programs: command, directory, status, stdout, stderr.
 //! Files go into a `tempfile::tempdir()` of the test's own.
 
+mod http;
 mod meddler;
 mod output;
 mod peer;
@@ -28,6 +29,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
+pub use http::{Sink, Stream, get, get_with};
 pub use meddler::{Meddler, Step, Trick, Way};
 pub use output::Output;
 pub use peer::{Peer, hello, verdict};
