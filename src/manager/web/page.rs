@@ -119,7 +119,7 @@ fn form(view: &View, ask: &Ask) -> String {
         .map(|by| option(by.as_str(), by.as_str(), ask.by == *by))
         .collect();
     format!(
-        "<form method=\"get\" action=\"/\" role=\"search\"><label>Search <input type=\"search\" name=\"q\" value=\"{}\" maxlength=\"100\"></label><label>State <select name=\"state\">{}{states}</select></label>{tag}<label>A bar is a <select name=\"by\">{by}</select></label><button>Show</button></form>",
+        "<form method=\"get\" action=\"/\" role=\"search\"><label>Search <input type=\"search\" name=\"q\" value=\"{}\" maxlength=\"100\"></label><label>State <select name=\"state\">{}{states}</select></label>{tag}<label>Bars by <select name=\"by\">{by}</select></label><button>Show</button></form>",
         html(&ask.search),
         option("", "any", ask.state.is_none()),
     )
@@ -184,11 +184,11 @@ pub fn target(site: &Site, view: &View, request: &Request, name: &str) -> Reply 
         text => format!(": {}", html(&text)),
     };
     let content = format!(
-        "<main><p class=\"verdict {0}\">{1} {name} is {0}{since}{why}</p><p class=\"note\">{2}</p><p>A bar is a {3}. <a href=\"/\">All targets</a></p>{part}</main>",
+        "<main><p class=\"verdict {0}\">{1} {name} is {0}{since}{why}</p><p class=\"note\">{2}</p><p>Bars by {3}. <a href=\"/\">All targets</a></p>{part}</main>",
         row.state,
         sign(row.state),
         facts.join(" · "),
-        links.join(" or a "),
+        links.join(" or "),
     );
     document(view, &format!("{} {name}", sign(row.state)), &content)
 }

@@ -438,7 +438,7 @@ fn open(view: &View, targets: &Seen<'_>) -> String {
     let mut list = String::new();
     for (since, what) in items.into_iter().take(INCIDENTS_MAX) {
         let since = since
-            .map(|at| format!(" since {}", time(at)))
+            .map(|at| format!(", since {}", time(at)))
             .unwrap_or_default();
         let _ = write!(list, "<li>{what}{since}</li>");
     }
@@ -549,7 +549,7 @@ fn agent_line(agent: &AgentRow) -> String {
     let link = agent.link.as_ref().unwrap_or(&unknown);
     let (state, word) = match (&agent.link, link.connected, agent.cut_off) {
         (None, ..) => (State::Unknown, "? not tried yet".to_string()),
-        (_, false, _) => (State::Down, format!("✗ away {}", short(&link.text))),
+        (_, false, _) => (State::Down, format!("✗ away: {}", short(&link.text))),
         (_, true, Some(_)) => (State::Slow, "⊘ lost its uplink".to_string()),
         (_, true, None) => (State::Up, "✓ connected".to_string()),
     };
@@ -587,9 +587,10 @@ fn exports(site: &Site, view: &View) -> String {
     for export in &exports {
         let progress = &export.progress;
         let state = match &progress.failing {
-            None => "<span class=\"b up\">✓ delivering</span>".to_string(),
+            None if progress.delivered_at.is_none() => "has sent nothing yet".to_string(),
+            None => "<span class=\"b up\">✓ delivers</span>".to_string(),
             Some((since, why)) => format!(
-                "<span class=\"b down\">✗ failing</span> since {}: {}",
+                "<span class=\"b down\">✗ fails</span> since {}: {}",
                 time(*since),
                 html(&short(why))
             ),
