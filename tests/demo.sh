@@ -85,7 +85,7 @@ cat >"$dir/fleet.json" <<EOF
 EOF
 
 # Not a function: in the background that would be a shell around the manager, to be killed instead of it.
-set -- "$release/tcpmon-manager" watch --config "$dir/fleet.json" --data "$dir/manager"
+set -- "$release/tcpmon-manager" watch --config "$dir/fleet.json" --data "$dir/manager" --http 127.0.0.1:0
 
 if [ -t 0 ] && [ -t 1 ]; then
     "$@"

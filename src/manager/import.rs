@@ -235,6 +235,18 @@ fn add(fleet: &mut Fleet, list: &List) -> std::result::Result<Added, Vec<Problem
     }
 }
 
+/// The fleet file that a list makes out of nothing, where the list is right; for tests of
+/// others.
+#[cfg(test)]
+pub fn tried(text: &[u8]) -> std::result::Result<String, Vec<Problem>> {
+    let mut fleet = Fleet::default();
+    add(&mut fleet, &read_list(text)?)?;
+    match fleet.problems(KeyRule::Waived) {
+        problems if problems.is_empty() => Ok(fleet.to_json()),
+        problems => Err(problems),
+    }
+}
+
 /// The command, with its arguments.
 pub fn main(args: Vec<OsString>) -> ExitCode {
     cli::run(&PROGRAM, args, command)

@@ -57,7 +57,11 @@ pub(super) fn main(args: Args) -> std::result::Result<ExitCode, Fail> {
             (None, _) => {}
         }
         if let Some(bound) = show(core, access)? {
-            log::line(format_args!("http on {bound}"));
+            match io::stdout().is_terminal() {
+                // Where it can be seen: the view takes the whole screen.
+                true => core.notice(format!("http on {bound}")),
+                false => log::line(format_args!("http on {bound}")),
+            }
         }
     }
     match (io::stdout().is_terminal(), core) {

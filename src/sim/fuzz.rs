@@ -8,10 +8,14 @@ use std::path::Path;
 use super::setting;
 use crate::agent::simulated::check_takes;
 use crate::clock::simulated::Dice;
-use crate::config::{KeyRule, parse_agent_config, parse_fleet};
+use crate::config::{KeyRule, parse_agent_config, parse_fleet, parse_modules};
 use crate::files::{self, disk, simulated};
+use crate::http::reply::Reply;
+use crate::http::request::{HEAD_BYTES_MAX, LINE_BYTES_MAX, Request, read_head};
 use crate::journal::{Depth, Index, list_segments, walk};
 use crate::json;
+use crate::manager::import;
+use crate::model::Wall;
 use crate::net::line::{LineReader, Step};
 use crate::proto::handshake::read_hello;
 use crate::proto::seal::{Opener, Sealer};
@@ -234,6 +238,53 @@ fn a_journal_of_anything_is_read_and_accounted_for() {
         assert_eq!(numbers, u128::from(walked.next - 1));
         if let Some(epoch) = index.epochs().first() {
             assert_eq!(epoch.last(), walked.next - 1);
+        }
+    });
+}
+
+#[test]
+fn requests_are_taken_whole_or_refused() {
+    let golden: Vec<Vec<u8>> = [
+        "GET /?q=a%20b&state=down&by=day HTTP/1.1\r\nHost: localhost:80\r\nAccept: */*\r\n\r\n",
+        "HEAD http://h/probe?target=[::1]:22&module=ssh HTTP/1.1\r\nHost: h\r\nConnection: close\r\nIf-None-Match: \"x\"\r\n\r\n",
+        "GET /target/web HTTP/1.0\nAuthorization: Basic YTpi\n\n",
+    ]
+    .map(|text| text.as_bytes().to_vec())
+    .into();
+    fuzz("requests", &golden, |input| {
+        let mut source = input;
+        while let Ok(Some(head)) = read_head(&mut source) {
+            assert!(head.len() <= HEAD_BYTES_MAX + LINE_BYTES_MAX);
+            if let Ok(request) = Request::parse(&head) {
+                assert!(request.path.starts_with('/'));
+                let reply = Reply::text(200, &request.path).tagged();
+                let (status, bytes) = reply.bytes(Some(&request), false, Wall(0));
+                let text = String::from_utf8_lossy(&bytes);
+                let (head, _) = text.split_once("\r\n\r\n").expect("a head");
+                assert!(head.starts_with(&format!("HTTP/1.1 {status} ")));
+            }
+        }
+    });
+}
+
+#[test]
+fn lists_of_targets_and_modules_are_taken_or_refused() {
+    let golden: Vec<Vec<u8>> = [
+        r#"[{"targets":["10.0.0.7:5432","[::1]:22"],"labels":{"job":"db","tags":",a,b,","dc":"x"}}]"#,
+        "web w.example:80 # http\n\ndb 10.0.0.7:5432\n",
+        r#"{"modules":[{"name":"ssh","script":"ssh","timeout":"5s","family":"4"},{"name":"shut","want":"closed"}]}"#,
+    ]
+    .map(|text| text.as_bytes().to_vec())
+    .into();
+    fuzz("lists", &golden, |input| {
+        if let Ok(text) = import::tried(input) {
+            assert!(
+                parse_fleet(text.as_bytes(), KeyRule::Waived).is_ok(),
+                "{text}"
+            );
+        }
+        if let Err(problems) = parse_modules(input) {
+            assert!(!problems.is_empty());
         }
     });
 }

@@ -14,6 +14,7 @@ mod parts;
 mod peers;
 mod support;
 mod table;
+mod web;
 
 use load::be_what_is_asked;
 use support::Dir;
@@ -32,6 +33,7 @@ const USUAL: &[(&str, Measure)] = &[
     ("latency", manager::latency),
     ("many", manager::many),
     ("board", board::board),
+    ("web", web::web),
 ];
 
 /// What takes long, or needs more than this repository.

@@ -21,12 +21,17 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 const MIB: f64 = 1024.0;
 const HOUR_MS: u64 = 3_600_000;
 
-fn targets(count: usize) -> Vec<Name> {
+pub fn targets(count: usize) -> Vec<Name> {
     (0..count).map(|n| name(&format!("target-{n}"))).collect()
 }
 
 /// A manager of these agents, all of which are to probe all of the targets.
-fn serve(dir: &Dir, agents: &[Waiting], targets: &[Name], interval: &str) -> (Running, PathBuf) {
+pub fn serve(
+    dir: &Dir,
+    agents: &[Waiting],
+    targets: &[Name],
+    interval: &str,
+) -> (Running, PathBuf) {
     let agents: Vec<String> = agents.iter().map(Waiting::entry).collect();
     let targets: Vec<String> = targets
         .iter()
@@ -90,7 +95,7 @@ pub fn many(dir: &Dir, table: &mut Table) {
 
 /// Has each agent send its share of 50 results a second every 50 ms, one after another;
 /// how many were sent.
-fn live(agents: &mut [Fake], targets: &[Name], long: Duration) -> u64 {
+pub fn live(agents: &mut [Fake], targets: &[Name], long: Duration) -> u64 {
     const STEP: Duration = Duration::from_millis(1);
     const STEPS: usize = 50;
     let (began, mut sent) = (clock::mono(), 0);
@@ -254,7 +259,7 @@ pub fn history(dir: &Dir, table: &mut Table) {
 }
 
 /// Gives each segment the time of its last record, as if it had been written then.
-fn age(data: &Path) {
+pub fn age(data: &Path) {
     let agents = fs::read_dir(data.join("history"))
         .into_iter()
         .flatten()
