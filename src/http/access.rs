@@ -41,7 +41,7 @@ pub struct Access {
 }
 
 /// What a request may see.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grant {
     Everything,
     /// What is for everyone.

@@ -26,11 +26,11 @@ use crate::threads;
 pub const CONNECTIONS_MAX: usize = 64;
 /// Most of them that may be streams of events.
 pub const STREAMS_MAX: usize = 32;
-/// How long a connection may rest between two requests, how long where few are left, and how
-/// long a request's head may take to arrive.
+/// How long a connection may rest between two requests, and how long a request's head may
+/// take to arrive; and both where three quarters of the connections are taken.
 const REST_MAX: Duration = Duration::from_secs(30);
-const REST_CROWDED_MAX: Duration = Duration::from_secs(1);
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
+const CROWDED_WITHIN: Duration = Duration::from_secs(1);
 /// A reader gets this long for an answer, and a second more for so many bytes of it.
 const SEND_WITHIN: Duration = Duration::from_secs(30);
 const SEND_BYTES_PER_S: usize = 16 * 1024;
@@ -192,12 +192,12 @@ fn connection(
     let mut source = BufReader::new(TimedStream::new(stream, clock::mono())?);
     for no in 1..=REQUESTS_MAX {
         let crowded = gate.count() * 4 >= CONNECTIONS_MAX * 3;
-        let rest = match (no, crowded) {
-            (1, _) => HEAD_WITHIN,
-            (_, true) => REST_CROWDED_MAX,
-            (_, false) => REST_MAX,
+        let (rest, within) = match (no, crowded) {
+            (_, true) => (CROWDED_WITHIN, CROWDED_WITHIN),
+            (1, false) => (HEAD_WITHIN, HEAD_WITHIN),
+            (_, false) => (REST_MAX, HEAD_WITHIN),
         };
-        let head = read_in_time(&mut source, rest);
+        let head = read_in_time(&mut source, rest, within);
         let request = match head.map(|head| head.map(|head| Request::parse(&head))) {
             Ok(Some(Ok(request))) => request,
             Ok(None) | Err(NoHead::Gone(_)) => return Ok(()),
@@ -228,17 +228,18 @@ fn connection(
     Ok(())
 }
 
-/// Waits up to `rest` for a request to begin, then so long as a head may take for its end.
+/// Waits up to `rest` for a request to begin, then up to `within` for the end of its head.
 fn read_in_time(
     source: &mut BufReader<TimedStream>,
     rest: Duration,
+    within: Duration,
 ) -> std::result::Result<Option<Vec<u8>>, NoHead> {
     use std::io::BufRead;
     source.get_mut().deadline = clock::mono().after(rest);
     if source.fill_buf().map_err(NoHead::Gone)?.is_empty() {
         return Ok(None);
     }
-    source.get_mut().deadline = clock::mono().after(HEAD_WITHIN);
+    source.get_mut().deadline = clock::mono().after(within);
     read_head(source)
 }
 

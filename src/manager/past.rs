@@ -48,6 +48,8 @@ pub struct Sums {
     pub is_complete: bool,
     /// Records read.
     pub records: u64,
+    /// Numbers between them that no record stands for.
+    pub missing: u64,
 }
 
 /// See the module text.
@@ -135,10 +137,13 @@ impl Reader {
         let (now, since) = (clock::wall(), self.since);
         let (before, clocks, names) = (&self.before, &mut self.clocks, &mut self.names);
         let offsets = core.board().lock().expect("board").clock_offsets();
-        let mut lot: Vec<Taken> = Vec::new();
+        let (mut lot, mut missing): (Vec<Taken>, u64) = (Vec::new(), 0);
         let more = self.tail.poll_some(LOT, |heard| {
-            let record = heard.line.map(|line| Record::parse_checked(line, names));
-            let Some(Ok(record)) = record else {
+            let Some(line) = heard.line else {
+                missing += heard.span.count();
+                return;
+            };
+            let Ok(record) = Record::parse_checked(line, names) else {
                 return;
             };
             let known = before.get(&(heard.id, heard.epoch));
@@ -163,6 +168,7 @@ impl Reader {
             });
         })?;
         count(core, past, lot, now);
+        past.sums().missing += missing;
         Ok(more)
     }
 }

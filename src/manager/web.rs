@@ -17,6 +17,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use self::rows::{Ask, Blocks, blocks};
 use super::board::{Snapshot, TargetRow};
 use super::core::Core;
 use super::past::Past;
@@ -32,6 +33,9 @@ use crate::model::{Mono, Name, Wall};
 /// How old a copy of the board may be that is shown.
 const FRESH: Duration = Duration::from_millis(500);
 
+/// Most different pages that are kept so long.
+const SHOWN_MAX: usize = 16;
+
 /// What every answer is made from.
 struct Site {
     core: Arc<Core>,
@@ -40,8 +44,18 @@ struct Site {
     access: Access,
     started: Wall,
     copy: Mutex<Option<(Mono, Arc<Snapshot>)>>,
+    /// Pages as they were made last, for all who look at the same.
+    shown: Mutex<Vec<Shown>>,
     /// Held while much of the history is read: one request at a time.
     reading: Mutex<()>,
+}
+
+/// The blocks of a page, made for whom and when.
+struct Shown {
+    at: Mono,
+    grant: Grant,
+    ask: Ask,
+    blocks: Arc<Blocks>,
 }
 
 /// What one request sees: a moment, of which some may be hidden.
@@ -63,6 +77,7 @@ pub(super) fn start(core: &Arc<Core>, access: Access) -> Result<SocketAddr> {
         access,
         started: clock::wall(),
         copy: Mutex::default(),
+        shown: Mutex::default(),
         reading: Mutex::default(),
     });
     server::start(listen, served, move |request| answer(&site, request))
@@ -83,6 +98,29 @@ impl Site {
                 fresh
             }
         }
+    }
+
+    /// The blocks of a page now, or a moment ago.
+    fn blocks(&self, grant: Grant, ask: &Ask) -> Arc<Blocks> {
+        let mut shown = self.shown.lock().expect("pages shown");
+        let now = clock::mono();
+        shown.retain(|page| now.since(page.at) < FRESH);
+        let known = shown
+            .iter()
+            .find(|page| page.grant == grant && page.ask == *ask);
+        if let Some(page) = known {
+            return Arc::clone(&page.blocks);
+        }
+        let blocks = Arc::new(blocks(self, &self.view(grant), ask));
+        if shown.len() < SHOWN_MAX {
+            shown.push(Shown {
+                at: now,
+                grant,
+                ask: ask.clone(),
+                blocks: Arc::clone(&blocks),
+            });
+        }
+        blocks
     }
 
     fn view(&self, grant: Grant) -> View {

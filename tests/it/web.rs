@@ -278,6 +278,19 @@ fn metrics_tell_of_every_target_in_both_formats() {
         .collect();
     assert_eq!(names.len(), lines.iter().filter(series).count());
     let types: Vec<&&str> = lines.iter().filter(|l| l.starts_with("# TYPE ")).collect();
+    for file in ["alerts.yml", "grafana.json"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/integrations");
+        let used = fs::read_to_string(path.join(file)).unwrap();
+        let names = used.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let names: BTreeSet<&str> = names.filter(|name| name.starts_with("tcpmon_")).collect();
+        assert!(names.len() > 8, "{file}: {names:?}");
+        for name in names {
+            let suffixes = ["_bucket", "_count", "_sum"];
+            let base = suffixes.iter().find_map(|suffix| name.strip_suffix(suffix));
+            let is_told = |name| types.iter().any(|t| t.split(' ').nth(2) == Some(name));
+            assert!(is_told(name) || base.is_some_and(is_told), "{file}: {name}");
+        }
+    }
     assert_eq!(types.iter().collect::<BTreeSet<_>>().len(), types.len());
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Site;
-use super::rows::{Ask, Blocks, blocks};
+use super::rows::{Ask, Blocks};
 use crate::clock;
 use crate::http::access::Grant;
 use crate::http::request::Request;
@@ -28,19 +28,13 @@ pub fn stream(site: &Arc<Site>, grant: Grant, request: &Request) -> Answer {
         Err(reply) => return reply.into(),
     };
     let site = Arc::clone(site);
-    let is_public = grant == Grant::Public;
-    Answer::Events(Box::new(move |events| run(&site, is_public, &ask, events)))
+    Answer::Events(Box::new(move |events| run(&site, grant, &ask, events)))
 }
 
-fn run(site: &Site, is_public: bool, ask: &Ask, events: &mut Events<'_>) -> io::Result<()> {
+fn run(site: &Site, grant: Grant, ask: &Ask, events: &mut Events<'_>) -> io::Result<()> {
     let mut sent = Sent::default();
     loop {
-        let grant = match is_public {
-            true => Grant::Public,
-            false => Grant::Everything,
-        };
-        let view = site.view(grant);
-        for (id, html) in sent.news(&blocks(site, &view, ask)) {
+        for (id, html) in sent.news(&site.blocks(grant, ask)) {
             let mut data = String::new();
             json::object(&mut data, |o| {
                 o.str("id", &id).str("html", &html);

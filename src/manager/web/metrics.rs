@@ -215,7 +215,7 @@ fn write_seats(out: &mut Exposition, site: &Site, view: &View) {
         .map(|((labels, seat), _)| (labels.clone(), sums.tallies.get(seat).unwrap_or(&nothing)))
         .collect();
     write_rows(out, &counted);
-    let records = sums.records as f64;
+    let (records, missing) = (sums.records as f64, sums.missing as f64);
     let is_complete = f64::from(sums.is_complete);
     drop(counted);
     drop(sums);
@@ -224,6 +224,12 @@ fn write_seats(out: &mut Exposition, site: &Site, view: &View) {
         Kind::Counter,
         "Records read from the history for trends and counts.",
         records,
+    );
+    out.single(
+        "tcpmon_history_missing_records",
+        Kind::Counter,
+        "Numbers within the history that no record stands for: damaged, or lost. An audit tells more.",
+        missing,
     );
     out.single(
         "tcpmon_history_read_complete",

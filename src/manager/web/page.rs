@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::sync::LazyLock;
 
 use super::chart::{chart, summary};
-use super::rows::{Ask, STATES, blocks, cause, sign, time, verdict_text};
+use super::rows::{Ask, STATES, cause, sign, time, verdict_text};
 use super::{Site, View, not_found};
 use crate::crypto::{base64_encode, sha256};
 use crate::http::reply::{HTML, Reply};
@@ -66,7 +66,7 @@ pub fn whole(site: &Site, view: &View, request: &Request) -> Reply {
         Ok(ask) => ask,
         Err(reply) => return reply,
     };
-    let blocks = blocks(site, view, &ask);
+    let blocks = site.blocks(view.grant, &ask);
     let name = view.fleet.page.title.as_deref().unwrap_or(TITLE_DEFAULT);
     let (state, verdict) = verdict_text(&view.targets());
     let content = format!(
