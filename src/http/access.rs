@@ -80,6 +80,21 @@ impl Access {
         let token = self.token.as_ref().map(TokenFile::token);
         decide(&token, self.is_public, shown.as_deref(), &request.host)
     }
+
+    /// Whether there is a token that shows more than everyone sees.
+    pub fn has_login(&self) -> bool {
+        self.is_public && self.token.is_some()
+    }
+
+    /// Asks a browser for the token, which no public page does, and then shows it `/`.
+    pub fn login(&self, request: &Request) -> Reply {
+        let shown = request.header("authorization");
+        let token = self.token.as_ref().map(TokenFile::token);
+        match decide(&token, false, shown.as_deref(), &request.host) {
+            Ok(_) => Reply::text(303, "see /").with("Location", "/"),
+            Err(reply) => reply,
+        }
+    }
 }
 
 /// The decision, as [`Access::grant`] gives it.

@@ -162,6 +162,7 @@ fn answer(site: &Arc<Site>, request: &Request) -> Answer {
     match path {
         "/healthz" => return Reply::text(200, "ok").into(),
         "/readyz" => return api::ready(site).into(),
+        "/login" if site.access.has_login() => return site.access.login(request).into(),
         _ => {}
     }
     let grant = match site.access.grant(request) {

@@ -346,7 +346,22 @@ fn who_may_see_what_is_for_the_options_to_say() {
     get_with(http, "/api/v1/status", &bearer)
         .status(200)
         .has("attic");
-    get_with(http, "/", &bearer).has("t-t0");
+    get_with(http, "/", &bearer).has("t-t0").lacks("/login");
+    get(http, "/").has("<a href=\"/login\">log in</a>");
+    let asked = get(http, "/login");
+    asked.status(401);
+    assert!(
+        asked
+            .header("www-authenticate")
+            .unwrap()
+            .starts_with("Basic ")
+    );
+    assert_eq!(
+        get_with(http, "/login", &bearer)
+            .status(303)
+            .header("location"),
+        Some("/")
+    );
     let wrong = get_with(http, "/", &[("Authorization", "Bearer 0123456789abcdeX")]);
     wrong.status(401).lacks("t1");
     manager.kill();

@@ -40,11 +40,11 @@ fn hash(text: &str) -> String {
 }
 
 /// A document around its content.
-fn document(view: &View, title: &str, content: &str) -> Reply {
+fn document(site: &Site, view: &View, title: &str, content: &str) -> Reply {
     let name = view.fleet.page.title.as_deref().unwrap_or(TITLE_DEFAULT);
     let title = html(title);
     let text = format!(
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><meta name=\"color-scheme\" content=\"light dark\"><title>{title}</title><link rel=\"icon\" href=\"{ICON}\"><style>{STYLE}</style></head><body><header><h1><a href=\"/\">{}</a></h1>{}</header>{content}<footer>tcpmon {} · times in your zone, UTC on hover · <span id=\"live\">this page shows {}</span></footer><script>{SCRIPT}</script></body></html>\n",
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><meta name=\"color-scheme\" content=\"light dark\"><title>{title}</title><link rel=\"icon\" href=\"{ICON}\"><style>{STYLE}</style></head><body><header><h1><a href=\"/\">{}</a></h1>{}</header>{content}<footer>tcpmon {} · times in your zone, UTC on hover · <span id=\"live\">this page shows {}</span>{}</footer><script>{SCRIPT}</script></body></html>\n",
         html(name),
         match view.fleet.page.note.as_str() {
             "" => String::new(),
@@ -53,6 +53,10 @@ fn document(view: &View, title: &str, content: &str) -> Reply {
         env!("CARGO_PKG_VERSION"),
         // To the minute, so that what has not changed is not sent again.
         time(Wall(view.now.0 / 60_000 * 60_000)),
+        match view.is_public() && site.access.has_login() {
+            true => " · <a href=\"/login\">log in</a>",
+            false => "",
+        },
     );
     Reply::new(HTML, text)
         .tagged()
@@ -82,6 +86,7 @@ pub fn whole(site: &Site, view: &View, request: &Request) -> Reply {
         blocks.other("told"),
     );
     document(
+        site,
         view,
         &format!("{} {verdict} · {name}", sign(state)),
         &content,
@@ -190,7 +195,7 @@ pub fn target(site: &Site, view: &View, request: &Request, name: &str) -> Reply 
         facts.join(" · "),
         links.join(" or "),
     );
-    document(view, &format!("{} {name}", sign(row.state)), &content)
+    document(site, view, &format!("{} {name}", sign(row.state)), &content)
 }
 
 /// What each agent sees of a target.
