@@ -70,6 +70,23 @@ pub enum EventKind {
 }
 
 impl EventKind {
+    /// All there are.
+    pub const ALL: [EventKind; 13] = [
+        EventKind::Down,
+        EventKind::Slow,
+        EventKind::Up,
+        EventKind::Flapping,
+        EventKind::Steady,
+        EventKind::Late,
+        EventKind::CutOff,
+        EventKind::Rejoined,
+        EventKind::Connected,
+        EventKind::Away,
+        EventKind::Note,
+        EventKind::Trouble,
+        EventKind::Recovered,
+    ];
+
     /// The word for it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -87,6 +104,13 @@ impl EventKind {
             EventKind::Trouble => "trouble",
             EventKind::Recovered => "recovered",
         }
+    }
+
+    /// The kind that a word is for.
+    pub fn from_word(word: &str) -> Option<EventKind> {
+        EventKind::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == word)
     }
 }
 
@@ -157,6 +181,11 @@ impl Board {
     /// A board without a fleet.
     pub fn new() -> Board {
         Board::default()
+    }
+
+    /// Events are numbered on from there.
+    pub fn number_from(&mut self, no: u64) {
+        (self.events_made, self.events_settled) = (no, no);
     }
 
     /// The state follows records of this epoch after `seq`; what lies before is history.

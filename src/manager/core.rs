@@ -8,13 +8,14 @@ use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::alerts::Posts;
-use super::board::Board;
+use super::board::{Board, Event};
 use super::control;
+use super::events;
 use super::exports::{ExportRow, Exports};
 use super::fleet_file::{self, base_of};
 use super::history::{self, Limits};
@@ -101,6 +102,10 @@ pub struct Core {
     quiet: quiet::Quiet,
     alerts: Posts,
     exports: Exports,
+    /// What was told by this manager before it started, oldest first.
+    events_before: Vec<Arc<Event>>,
+    /// The number of the last event that is kept.
+    events_kept: AtomicU64,
 }
 
 impl Core {
@@ -140,6 +145,13 @@ impl Core {
             log::line(format_args!("{error}; it is kept as {aside}"));
             Ok::<_, Error>(Verdicts::default())
         })?;
+        let events_before = events::load(&options.data).unwrap_or_else(|error| {
+            log::line(format_args!("{error}; what was told before is forgotten"));
+            Vec::new()
+        });
+        let last = events_before.last().map_or(0, |event| event.no);
+        let mut board = Board::new();
+        board.number_from(last);
         Ok(Arc::new(Core {
             id: files::own_id(&options.data)?,
             quiet: quiet::Quiet::load(&options.data)?,
@@ -147,7 +159,7 @@ impl Core {
             _lock: lock,
             instance: Id(clock::random()),
             resolver: Resolver::default(),
-            board: Mutex::new(Board::new()),
+            board: Mutex::new(board),
             bell: Bell::default(),
             fleet: Mutex::new(FleetState {
                 fleet: Arc::default(),
@@ -164,7 +176,33 @@ impl Core {
             knocks: Knocks::default(),
             alerts: Posts::default(),
             exports: Exports::default(),
+            events_before,
+            events_kept: AtomicU64::new(last),
         }))
+    }
+
+    /// What was told before this process began, oldest first.
+    pub fn events_before(&self) -> &[Arc<Event>] {
+        &self.events_before
+    }
+
+    /// The latest events, those of before among them, oldest first.
+    pub fn events(&self, board: &Board) -> Vec<Arc<Event>> {
+        let before = self.events_before.iter().cloned();
+        before.chain(board.drain_events(0)).collect()
+    }
+
+    /// Keeps the latest events, if there are new ones.
+    fn save_events(&self) {
+        let events = self.events(&self.board.lock().expect("board"));
+        let last = events.last().map_or(0, |event| event.no);
+        if self.events_kept.swap(last, Ordering::SeqCst) == last {
+            return;
+        }
+        if let Err(error) = events::save(self.data(), &events) {
+            // Not as an event: there would be no end of them.
+            log::line(error);
+        }
     }
 
     fn start_thread(self: &Arc<Core>, name: &str, run: fn(Arc<Core>)) -> Result<()> {
@@ -496,6 +534,7 @@ impl Core {
     pub(super) fn keep_once(self: &Arc<Core>, round: u64) {
         self.watch_file();
         self.save_told();
+        self.save_events();
         self.watch_quiet();
         if round % SAVE_ROUNDS == 0 {
             self.check_keys();

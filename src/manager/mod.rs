@@ -9,6 +9,7 @@ mod clocks;
 pub mod columns;
 mod control;
 pub mod core;
+mod events;
 pub mod exports;
 pub mod extract;
 pub mod fleet_file;

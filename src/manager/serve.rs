@@ -17,7 +17,7 @@ pub fn run(core: &Arc<Core>) -> ! {
     log::line(format_args!(
         "monitoring {targets} targets from {agents} agents"
     ));
-    let mut told = 0;
+    let mut told = core.events_before().last().map_or(0, |event| event.no);
     loop {
         let heard = core.bell().heard();
         let events = core.board().lock().expect("board").drain_events(told);

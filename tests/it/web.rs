@@ -148,7 +148,7 @@ fn documents_that_differ_are_told_apart() {
 #[test]
 fn the_page_tells_how_things_are_and_what_changes() {
     let (mut site, _agent) = site(r#","page":{"title":"A <b>"}"#);
-    let (_manager, http) = serve(&site, &[]);
+    let (mut manager, http) = serve(&site, &[]);
     decided(http);
     let page = get(http, "/");
     page.status(200)
@@ -204,6 +204,17 @@ fn the_page_tells_how_things_are_and_what_changes() {
     site.server_again();
     let row = stream.event(r#"✓ up"#);
     assert!(row.contains("t-t0"), "{row}");
+    // What was told outlives the manager.
+    let up = "t0 up from attic after ";
+    until("events are kept", || {
+        let kept = fs::read_to_string(site.path("manager/events.json")).ok()?;
+        kept.contains(up).then_some(())
+    });
+    manager.kill();
+    let (_manager, http) = serve(&site, &[]);
+    get(http, "/").has(up);
+    let events = get(http, "/api/v1/events").body;
+    assert!(events.starts_with(r#"{"events":[{"no":1,"#), "{events}");
 }
 
 #[test]

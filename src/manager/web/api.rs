@@ -5,7 +5,7 @@ use crate::http::reply::{JSON, Reply};
 use crate::http::request::Request;
 use crate::json::{self, Object};
 use crate::manager::trend::{Bar, By};
-use crate::manager::{audit, report, status};
+use crate::manager::{audit, events, report, status};
 use crate::model::{Name, Wall};
 use crate::units::parse_moment;
 
@@ -45,34 +45,16 @@ pub fn agents(view: &View) -> Reply {
     document(out + "\n")
 }
 
-/// What was told since this process began, or after the event of a number: `?after=17`.
+/// What was told lately, or after the event of a number: `?after=17`.
 pub fn events(site: &Site, request: &Request) -> Reply {
     let after = match request.query("after").map(str::parse) {
         None => 0,
         Some(Ok(no)) => no,
         Some(Err(_)) => return wrong("after", "expected the number of an event"),
     };
-    let events = site.core.board().lock().expect("board").drain_events(after);
-    let mut out = String::new();
-    json::object(&mut out, |o| {
-        o.array("events", |a| {
-            for event in events {
-                a.object(|o| {
-                    o.u64("no", event.no)
-                        .u64("at", event.at.0)
-                        .str("kind", event.kind.as_str())
-                        .str("text", &event.text);
-                    for (key, name) in [("target", &event.target), ("agent", &event.agent)] {
-                        match name {
-                            Some(name) => o.str(key, name.as_str()),
-                            None => o.null(key),
-                        };
-                    }
-                });
-            }
-        });
-    });
-    document(out + "\n")
+    let mut events = site.core.events(&site.core.board().lock().expect("board"));
+    events.retain(|event| event.no > after);
+    document(events::list(&events))
 }
 
 /// One target of the status, where it belongs, and its bars.

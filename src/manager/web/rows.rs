@@ -160,7 +160,7 @@ pub fn blocks(site: &Site, view: &View, ask: &Ask) -> Blocks {
         ("quiet", quiet(site, view, &targets)),
         ("agents", agents(view)),
         ("exports", exports(site, view)),
-        ("told", told(view)),
+        ("told", told(site, view)),
     ];
     out.others = others
         .into_iter()
@@ -616,8 +616,9 @@ fn exports(site: &Site, view: &View) -> String {
 }
 
 /// The latest events, the newest first.
-fn told(view: &View) -> String {
-    let events = view.board.events.iter().rev().filter_map(|event| {
+fn told(site: &Site, view: &View) -> String {
+    let events = site.core.events_before().iter().chain(&view.board.events);
+    let events = events.rev().filter_map(|event| {
         let text = match view.is_public() {
             false => html(&short(&event.text)),
             true => {
@@ -641,7 +642,7 @@ fn told(view: &View) -> String {
         );
     }
     if list.is_empty() {
-        list.push_str("<li>Nothing has happened since the manager started.</li>");
+        list.push_str("<li>Nothing has happened yet.</li>");
     }
     format!("<section id=\"told\"><h2>Events</h2><ul class=\"events\">{list}</ul></section>")
 }
