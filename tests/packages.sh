@@ -32,6 +32,7 @@ if [ ! -e "$policy" ]; then
 fi
 export DEBIAN_FRONTEND=noninteractive
 # shellcheck disable=SC2086
-if ! { timeout 300 apt-get -qq update && timeout 900 apt-get -qq install --no-install-recommends --no-remove -y $lacking; } >"$log" 2>&1; then
+# A mirror that lacks one list may have all that is needed.
+if ! { timeout 300 apt-get -qq update || :; } >"$log" 2>&1 || ! { timeout 900 apt-get -qq install --no-install-recommends --no-remove -y $lacking; } >>"$log" 2>&1; then
     cannot "$(grep -m 1 '^E:' "$log" || tail -n 1 "$log")"
 fi
