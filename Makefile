@@ -17,7 +17,7 @@ TORTURE := TCPMON_SEED=$(SEED) TCPMON_SEEDS=$(SEEDS) TCPMON_MINUTES=$(MINUTES) T
 	TCPMON_CROWD=50000 TCPMON_CROWD_WORKERS=64 TCPMON_CROWD_S=120 TCPMON_AGENTS=500
 RELEASE := target/release
 
-.PHONY: help build run-server run-agent run-manager demo drill test test-netns test-services test-integrations test-page test-check check fmt-check clippy doc test-faults torture soak bench bench-long bench-peers clean
+.PHONY: help build run-server run-agent run-manager demo drill test test-netns test-services test-integrations test-page test-arm test-check check fmt-check clippy doc test-faults torture soak bench bench-long bench-peers clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -57,6 +57,9 @@ test-integrations: build ## Prometheus, blackbox_exporter, InfluxDB, VictoriaMet
 
 test-page: build ## the status page in Debian's Chromium, with npm's axe-core (needs chromium-driver, python3, npm)
 	python3 tests/page.py $(RELEASE) $(if $(SHOTS),$(SHOTS))
+
+test-arm: ## the integration suite against arm64 and armhf builds under qemu-user (Debian's cross compilers, 5 minutes each)
+	sh tests/arm.sh arm64 armhf
 
 test-faults: build ## full and read-only disks, another owner's directory, few descriptors and threads (needs root)
 	sh tests/faults.sh $(RELEASE)

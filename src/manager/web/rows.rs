@@ -19,7 +19,10 @@ use crate::text::html;
 use crate::units::{count_text, duration_text, latency_text, timestamp};
 
 /// Most bytes of rows on one page, so that the whole stays below 60 KiB.
-const ROWS_BYTES_MAX: usize = 32 * 1024;
+const ROWS_BYTES_MAX: usize = 36 * 1024;
+/// Rows count as so many bytes, or a multiple: a latency that takes a letter more is not to
+/// move a row to the next page.
+const ROW_BYTES: usize = 256;
 /// Most events, incidents, agents and times of maintenance that are shown.
 const EVENTS_MAX: usize = 50;
 const INCIDENTS_MAX: usize = 20;
@@ -204,6 +207,7 @@ fn write_rows(out: &mut Blocks, site: &Site, view: &View, ask: &Ask, targets: &S
             let trend = sums.trends.get(row.name);
             let html = target_line(view, ask, row, trend);
             let more = html.len() + line.as_ref().map_or(0, |(_, line)| line.len());
+            let more = more.next_multiple_of(ROW_BYTES);
             if bytes + more > ROWS_BYTES_MAX {
                 (page, bytes) = (page + 1, 0);
                 line = with_groups.then(|| group_line(*group, rows));

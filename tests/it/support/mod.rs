@@ -40,15 +40,17 @@ pub use site::{Site, copy_dir, has_more_than_zero, secret_of};
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A command for one of the three programs, apart from the user's environment:
-/// nothing that steers colours, sizes or directories is passed on.
+/// nothing that steers colours, sizes or directories is passed on. With TCPMON_BINS they
+/// are those of that directory: of another architecture, behind what runs them here.
 pub fn program(name: &str) -> Command {
+    let given = std::env::var_os("TCPMON_BINS").map(|dir| Path::new(&dir).join(name));
     let path = match name {
         "tcpmon-server" => env!("CARGO_BIN_EXE_tcpmon-server"),
         "tcpmon-agent" => env!("CARGO_BIN_EXE_tcpmon-agent"),
         "tcpmon-manager" => env!("CARGO_BIN_EXE_tcpmon-manager"),
         other => panic!("no program {other}"),
     };
-    let mut command = Command::new(path);
+    let mut command = Command::new(given.unwrap_or_else(|| path.into()));
     for name in [
         "NO_COLOR",
         "TERM",
