@@ -19,7 +19,8 @@ use crate::config::INTERVAL_DEFAULT;
 use crate::probe;
 use crate::text;
 
-use options::{Asked, PROGRAM, State};
+pub use options::PROGRAM;
+use options::{Asked, State};
 
 /// Runs `check` with the arguments that follow it.
 pub fn main(args: Vec<OsString>) -> ExitCode {

@@ -27,7 +27,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::bell::Bell;
-use crate::cli::{self, Fail};
+use crate::cli::{self, Fail, Program};
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::files;
@@ -48,6 +48,9 @@ use spool::Spool;
 
 /// Most connections at once, of whatever kind.
 const CONNECTIONS_MAX: usize = 32;
+
+/// The program and its command, for manuals and completions.
+pub const PROGRAMS: &[&Program] = &[&PROGRAM, &check::PROGRAM];
 
 /// Runs the program with its arguments (without its own name).
 pub fn main(mut args: Vec<OsString>) -> ExitCode {

@@ -36,7 +36,7 @@ pub(super) const JSON: Opt = Opt {
     repeat: false,
 };
 
-const PROGRAM: Program = Program {
+pub const PROGRAM: Program = Program {
     name: "tcpmon-manager audit",
     about: "Tells whether any record is missing from the history.",
     usage: &["tcpmon-manager audit [--data DIR] [--config FILE] [--json]"],

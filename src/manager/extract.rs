@@ -42,7 +42,7 @@ const AGENT: Opt = Opt {
     repeat: true,
 };
 
-const PROGRAM: Program = Program {
+pub const PROGRAM: Program = Program {
     name: "tcpmon-manager export",
     about: "Prints a period of the history.",
     usage: &[

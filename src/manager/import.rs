@@ -26,7 +26,7 @@ const DRY_RUN: Opt = Opt {
     repeat: false,
 };
 
-const PROGRAM: Program = Program {
+pub const PROGRAM: Program = Program {
     name: "tcpmon-manager import",
     about: "Adds the targets of a list to the fleet file.",
     usage: &["tcpmon-manager import FILE [--config FILE] [--dry-run]"],

@@ -15,7 +15,7 @@ use crate::text;
 /// The master key's file unless another is named.
 const MASTER_FILE: &str = "master.key";
 
-const PROGRAM: Program = Program {
+pub const PROGRAM: Program = Program {
     name: "tcpmon-manager keygen",
     about: "Makes keys for links: a master key, which never leaves the manager, and out of it each agent's own.",
     usage: &[

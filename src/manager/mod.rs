@@ -186,6 +186,23 @@ const WATCH: Program = Program {
     free_max: 0,
 };
 
+/// The program and its commands, for manuals and completions.
+pub const PROGRAMS: &[&Program] = &[
+    &MENU,
+    &SERVE,
+    &WATCH,
+    &status::PROGRAM,
+    &report::PROGRAM,
+    &audit::PROGRAM,
+    &silence::SILENCE,
+    &silence::UNSILENCE,
+    &alerts::command::PROGRAM,
+    &extract::PROGRAM,
+    &import::PROGRAM,
+    &validate::PROGRAM,
+    &keygen::PROGRAM,
+];
+
 /// Runs the program with its arguments (without its own name).
 pub fn main(mut args: Vec<OsString>) -> ExitCode {
     let command = args.first().and_then(|a| a.to_str()).map(str::to_string);

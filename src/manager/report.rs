@@ -70,7 +70,7 @@ const CSV: Opt = Opt {
 };
 pub const SINCE_DEFAULT: Duration = Duration::from_secs(24 * 3600);
 
-const PROGRAM: Program = Program {
+pub const PROGRAM: Program = Program {
     name: "tcpmon-manager report",
     about: "Tells how available and how fast each target was.",
     usage: &[

@@ -28,7 +28,7 @@ use crate::units::parse_utc;
 const PATIENCE: Duration = Duration::from_secs(3);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-const SILENCE: Program = Program {
+pub const SILENCE: Program = Program {
     name: "tcpmon-manager silence",
     about: "Leaves targets alone for a while: they are measured and shown, and nobody is alerted.",
     usage: &[
@@ -72,7 +72,7 @@ const SILENCE: Program = Program {
     free_max: quiet::TARGETS_MAX,
 };
 
-const UNSILENCE: Program = Program {
+pub const UNSILENCE: Program = Program {
     name: "tcpmon-manager unsilence",
     about: "Lifts silences before their time is over.",
     usage: &["tcpmon-manager unsilence PATTERN|NUMBER|--all [--data DIR]"],

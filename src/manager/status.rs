@@ -27,7 +27,7 @@ use crate::files;
 use crate::json::{self, Object};
 use crate::model::{Epoch, Id, Name, Wall};
 
-const PROGRAM: Program = Program {
+pub const PROGRAM: Program = Program {
     name: "tcpmon-manager status",
     about: "Tells what is up and what is down now.",
     usage: &["tcpmon-manager status [--config FILE] [--data DIR] [--json]"],

@@ -23,7 +23,7 @@ const EXPAND: Opt = Opt {
     repeat: false,
 };
 
-const PROGRAM: Program = Program {
+pub const PROGRAM: Program = Program {
     name: "tcpmon-manager validate",
     about: "Checks a fleet file and lists every problem with its line and column.",
     usage: &["tcpmon-manager validate [FILE] [--json | --expand] [--insecure]"],

@@ -26,6 +26,9 @@ use options::{Flap, Settings};
 use stats::Port;
 use talk::Plan;
 
+/// The program, for manuals and completions.
+pub const PROGRAMS: &[&crate::cli::Program] = &[&options::PROGRAM];
+
 /// Runs the program with its arguments (without its own name).
 pub fn main(args: Vec<OsString>) -> ExitCode {
     cli::run(&options::PROGRAM, args, |args| run(options::read(&args)?))

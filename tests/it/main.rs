@@ -6,6 +6,7 @@ mod agent;
 mod alerts;
 mod check;
 mod help;
+mod manuals;
 mod protocol;
 mod scenario;
 mod script;

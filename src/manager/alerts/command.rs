@@ -20,7 +20,7 @@ use crate::net::resolve::Resolver;
 use crate::text::nearest;
 use crate::units::latency_text;
 
-const PROGRAM: Program = Program {
+pub const PROGRAM: Program = Program {
     name: "tcpmon-manager alert",
     about: "Sends a test message to a receiver of alerts, and tells how that went.",
     usage: &["tcpmon-manager alert test NAME [--config FILE]"],

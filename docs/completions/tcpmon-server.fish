@@ -1,0 +1,13 @@
+# fish completion of tcpmon-server
+complete -c tcpmon-server -l listen -x -d 'where to listen: IP:PORT, or a range such as 127.0.0.1:9000-9099; port 0 picks a free one'
+complete -c tcpmon-server -l mode -x -d 'what to do with a connection, see below'
+complete -c tcpmon-server -l banner -x -d 'what mode banner says; \\r \\n \\t \\\\ and \\xHH stand for bytes'
+complete -c tcpmon-server -l delay -x -d 'wait before each answer (mode close: before closing)'
+complete -c tcpmon-server -l fail-every -x -d 'drop every Nth connection of each address, see below'
+complete -c tcpmon-server -l flap -x -d 'listen for UP, refuse connections for DOWN, and so on, such as 30s,5s'
+complete -c tcpmon-server -l max-connections -x -d 'connections served at once; more wait unanswered'
+complete -c tcpmon-server -l idle-timeout -x -d 'close a connection on which nothing moved for so long'
+complete -c tcpmon-server -l stats -r -d 'keep the number of connections of each address in FILE, as one line of JSON, replaced at most once a second'
+complete -c tcpmon-server -l quiet -d 'do not report connections on stderr'
+complete -c tcpmon-server -l help -d 'print a help text'
+complete -c tcpmon-server -l version -d 'print the version'
