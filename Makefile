@@ -16,8 +16,15 @@ TORTURE := TCPMON_SEED=$(SEED) TCPMON_SEEDS=$(SEEDS) TCPMON_MINUTES=$(MINUTES) T
 	TCPMON_SPOOL_MIB=64 TCPMON_HOURS=720 TCPMON_KILLS=$(KILLS) TCPMON_STRIDE=1 TCPMON_LINKS=64 TCPMON_SLOW_TARGETS=20000 \
 	TCPMON_CROWD=50000 TCPMON_CROWD_WORKERS=64 TCPMON_CROWD_S=120 TCPMON_AGENTS=500
 RELEASE := target/release
+# Where things are installed, and from where: DESTDIR is put before all of them.
+PREFIX     ?= /usr/local
+SYSCONFDIR ?= /etc
+UNITDIR    ?= $(PREFIX)/lib/systemd/system
+BINS       ?= $(RELEASE)
+ARCH       ?= $(shell dpkg --print-architecture 2>/dev/null)
+TO = $(DESTDIR)$(PREFIX)
 
-.PHONY: help build run-server run-agent run-manager demo drill test test-netns test-services test-integrations test-page test-arm test-check check fmt-check clippy doc test-faults torture soak bench bench-long bench-peers clean
+.PHONY: help build run-server run-agent run-manager demo drill install uninstall deb test-deb test test-netns test-services test-integrations test-page test-arm test-check check fmt-check clippy doc test-faults torture soak bench bench-long bench-peers clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -40,6 +47,38 @@ demo: build ## server, agent and the manager's live view on loopback; Enter ends
 
 drill: build ## breaks a target and an agent, and shows each alert arriving, with times
 	sh tests/drill.sh $(RELEASE)
+
+install: ## programs, man pages, completions, units, an example fleet file: PREFIX=, DESTDIR=, SYSCONFDIR=, BINS=
+	@test -x $(BINS)/tcpmon-manager || { echo "install: there are no programs in $(BINS): make build"; exit 1; }
+	install -d $(TO)/bin $(TO)/share/man/man1 $(TO)/share/man/man5 $(TO)/share/doc/tcpmon/examples
+	install -m 755 $(BINS)/tcpmon-server $(BINS)/tcpmon-agent $(BINS)/tcpmon-manager $(TO)/bin
+	install -m 644 docs/man/*.1 $(TO)/share/man/man1
+	install -m 644 docs/man/*.5 $(TO)/share/man/man5
+	install -d $(TO)/share/bash-completion/completions $(TO)/share/zsh/site-functions $(TO)/share/fish/vendor_completions.d
+	for p in server agent manager; do install -m 644 docs/completions/tcpmon-$$p.bash $(TO)/share/bash-completion/completions/tcpmon-$$p; done
+	install -m 644 docs/completions/_tcpmon-* $(TO)/share/zsh/site-functions
+	install -m 644 docs/completions/*.fish $(TO)/share/fish/vendor_completions.d
+	install -m 644 docs/CHANGELOG.md $(TO)/share/doc/tcpmon
+	install -m 644 docs/packaging/fleet.json docs/integrations/alerts.yml docs/integrations/prometheus.yml \
+	    docs/integrations/grafana.json $(TO)/share/doc/tcpmon/examples
+	install -d $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSCONFDIR)/tcpmon
+	for p in agent manager; do sed 's#@BINDIR@#$(PREFIX)/bin#; s#@SYSCONFDIR@#$(SYSCONFDIR)#' \
+	    docs/packaging/tcpmon-$$p.service >$(DESTDIR)$(UNITDIR)/tcpmon-$$p.service; chmod 644 $(DESTDIR)$(UNITDIR)/tcpmon-$$p.service; done
+	@test -e $(DESTDIR)$(SYSCONFDIR)/tcpmon/fleet.json || install -m 644 docs/packaging/fleet.json $(DESTDIR)$(SYSCONFDIR)/tcpmon/fleet.json
+
+uninstall: ## removes what install put there, but for configuration and data
+	rm -f $(TO)/bin/tcpmon-server $(TO)/bin/tcpmon-agent $(TO)/bin/tcpmon-manager
+	rm -f $(TO)/share/man/man1/tcpmon-*.1 $(TO)/share/man/man5/tcpmon-fleet.5
+	rm -f $(TO)/share/bash-completion/completions/tcpmon-* $(TO)/share/zsh/site-functions/_tcpmon-* $(TO)/share/fish/vendor_completions.d/tcpmon-*
+	rm -f $(DESTDIR)$(UNITDIR)/tcpmon-agent.service $(DESTDIR)$(UNITDIR)/tcpmon-manager.service
+	rm -rf $(TO)/share/doc/tcpmon
+
+deb: ## a Debian package of the programs in BINS= for ARCH=, in target/deb
+	@test "$(BINS)" != "$(RELEASE)" || $(MAKE) build
+	sh docs/packaging/deb.sh $(ARCH) $(BINS) target/deb
+
+test-deb: deb ## installs that package here, uses it, upgrades and removes it (needs root, dpkg, lintian, systemd-analyze)
+	sh tests/deb.sh target/deb/tcpmon_*_$(ARCH).deb
 
 test: ## every test
 	$(CARGO) test
