@@ -24,7 +24,7 @@ BINS       ?= $(RELEASE)
 ARCH       ?= $(shell dpkg --print-architecture 2>/dev/null)
 TO = $(DESTDIR)$(PREFIX)
 
-.PHONY: help build run-server run-agent run-manager demo drill install uninstall deb test-deb test test-netns test-services test-integrations test-page test-arm test-check check fmt-check clippy doc test-faults torture soak bench bench-long bench-peers clean
+.PHONY: help build run-server run-agent run-manager demo drill install uninstall deb deb-arm test-deb test test-netns test-services test-integrations test-page test-arm test-check check fmt-check clippy doc test-faults torture soak bench bench-long bench-peers clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -76,6 +76,9 @@ uninstall: ## removes what install put there, but for configuration and data
 deb: ## a Debian package of the programs in BINS= for ARCH=, in target/deb
 	@test "$(BINS)" != "$(RELEASE)" || $(MAKE) build
 	sh docs/packaging/deb.sh $(ARCH) $(BINS) target/deb
+
+deb-arm: ## packages for arm64 and armhf, built here (Debian's cross compilers)
+	for a in arm64 armhf; do bins=$$(sh docs/packaging/cross.sh $$a dynamic) && sh docs/packaging/deb.sh $$a $$bins target/deb || exit 1; done
 
 test-deb: deb ## installs that package here, uses it, upgrades and removes it (needs root, dpkg, lintian, systemd-analyze)
 	sh tests/deb.sh target/deb/tcpmon_*_$(ARCH).deb
