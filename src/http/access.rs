@@ -111,9 +111,9 @@ fn decide(
     };
     match (token, is_public) {
         (Some(Ok(token)), _) if shows(token) => Ok(Grant::Everything),
-        // A wrong token is told to be wrong, not taken for none.
         (Some(Err(error)), false) => Err(Reply::text(503, &error.to_string())),
         (Some(_), true) if shown.is_none() => Ok(Grant::Public),
+        // A wrong token is told to be wrong, not taken for none.
         (Some(_), _) => {
             Err(
                 Reply::text(401, "show the token: as a bearer token, or as a password").with(

@@ -452,7 +452,9 @@ impl Core {
         let rules = fleet.export.clone();
         state.fleet = Arc::new(fleet);
         // Last: their threads ask for the fleet.
-        let notices = self.exports.set_rules(self, &rules, base)?;
+        // What one of them lacks is told: the fleet is in force by now.
+        let notices = self.exports.set_rules(self, &rules, base);
+        let notices = notices.unwrap_or_else(|error| vec![error.to_string()]);
         notices.into_iter().for_each(|notice| self.notice(notice));
         self.bell.ring();
         Ok(())

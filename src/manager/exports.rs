@@ -336,7 +336,13 @@ impl Export {
             if batch.results == 0 {
                 match self.collect(core, &mut tail, &mut names, &mut batch) {
                     Ok(found) => more = found,
-                    Err(error) => self.failed(core, &error.to_string()),
+                    Err(error) => {
+                        self.failed(core, &error.to_string());
+                        if batch.results == 0 {
+                            self.bell.wait(heard, clock::mono().after(LOOK_EVERY));
+                            continue;
+                        }
+                    }
                 }
             }
             let rest = match self.deliver(core, &batch) {

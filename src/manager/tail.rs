@@ -5,8 +5,8 @@
 //! Always: every number of an epoch is handed out once, in order, as part of a line or of a
 //! hole; a place that was kept is gone on from, whatever was deleted since.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::replay::{histories, is_recent};
@@ -54,8 +54,17 @@ pub enum More {
 pub struct Tail {
     data: PathBuf,
     epochs: HashMap<(Id, Epoch), EpochTail>,
-    /// Where epochs begin that were there from the start; `None` after the first look.
+    /// Where epochs begin that were there from the start: `None` once a look has opened all
+    /// of them; of kept places those remain whose epochs could not be opened yet.
     start: Option<Start>,
+}
+
+/// How reading on in a segment ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Read {
+    Enough,
+    End,
+    Failed,
 }
 
 #[derive(Debug)]
@@ -85,13 +94,12 @@ impl Tail {
     /// The same, at most `most` lines of each epoch.
     pub fn poll_some(&mut self, most: usize, mut each: impl FnMut(Heard<'_>)) -> Result<More> {
         let histories = histories(&self.data)?;
-        let start = self.start.take();
-        let (mut seen, mut more) = (Vec::new(), More::No);
+        let (mut seen, mut more, mut is_whole) = (HashSet::new(), More::No, true);
         for (agent, id, dir) in histories {
             let segments = list_segments(&dir)?;
             for group in segments.chunk_by(|a, b| a.epoch == b.epoch) {
                 let epoch = group[0].epoch;
-                seen.push((id, epoch));
+                seen.insert((id, epoch));
                 let mut left = most;
                 let mut hear = |span, line: Option<&[u8]>| {
                     left -= usize::from(line.is_some());
@@ -104,32 +112,40 @@ impl Tail {
                     });
                     left > 0
                 };
-                if let Some(tail) = self.tail_of(id, &dir, group, start.as_ref()) {
-                    more = match tail.follow(&dir, group, &mut hear) {
-                        More::Yes => More::Yes,
-                        More::No => more,
-                    };
+                match self.tail_of(id, &dir, group) {
+                    Some(tail) => {
+                        if tail.follow(&dir, group, &mut hear) == More::Yes {
+                            more = More::Yes;
+                        }
+                    }
+                    None => is_whole = false,
                 }
             }
         }
         self.epochs.retain(|key, _| seen.contains(key));
+        match &mut self.start {
+            Some(Start::After(places)) => {
+                places.retain(|key, _| seen.contains(key) && !self.epochs.contains_key(key));
+            }
+            Some(_) if is_whole => self.start = None,
+            _ => {}
+        }
         Ok(more)
     }
 
     /// How far each epoch was handed out.
     pub fn places(&self) -> Places {
+        let mut places = match &self.start {
+            Some(Start::After(places)) => places.clone(),
+            _ => Places::new(),
+        };
         let place = |(key, tail): (&(Id, Epoch), &EpochTail)| (*key, tail.scanner.next() - 1);
-        self.epochs.iter().map(place).collect()
+        places.extend(self.epochs.iter().map(place));
+        places
     }
 
     /// The place in one epoch. One that can't be opened now is tried again next time.
-    fn tail_of(
-        &mut self,
-        id: Id,
-        dir: &Path,
-        segments: &[SegmentName],
-        start: Option<&Start>,
-    ) -> Option<&mut EpochTail> {
+    fn tail_of(&mut self, id: Id, dir: &Path, segments: &[SegmentName]) -> Option<&mut EpochTail> {
         let newest = segments.last()?;
         let place = match self.epochs.entry((id, newest.epoch)) {
             Entry::Occupied(known) => return Some(known.into_mut()),
@@ -138,10 +154,10 @@ impl Tail {
         let from = |first: &SegmentName| EpochTail::open(dir, first, first.first);
         let from_its_end = || {
             let mut tail = from(newest)?;
-            tail.read_on(dir, &mut |_, _| true);
-            Some(tail)
+            let read = tail.read_on(dir, &mut |_, _| true);
+            (read != Read::Failed).then_some(tail)
         };
-        let tail = match start {
+        let tail = match &self.start {
             None => from(&segments[0])?,
             Some(Start::Now) => from_its_end()?,
             Some(Start::Since(since)) => {
@@ -181,8 +197,19 @@ impl EpochTail {
         each: &mut impl FnMut(Span, Option<&[u8]>) -> bool,
     ) -> More {
         loop {
-            if self.read_on(dir, each) == More::Yes {
-                return More::Yes;
+            match self.read_on(dir, each) {
+                Read::Enough => return More::Yes,
+                Read::End => {}
+                // What is there is not passed over: it is read again from where it failed.
+                Read::Failed if segments.contains(&self.segment) => {
+                    let again = EpochTail::open(dir, &self.segment, self.scanner.next());
+                    *self = match again {
+                        Some(again) => again,
+                        None => return More::No,
+                    };
+                    return More::No;
+                }
+                Read::Failed => {}
             }
             let newer = segments.iter().find(|s| s.first > self.segment.first);
             let newer = newer.and_then(|s| EpochTail::open(dir, s, self.scanner.next()));
@@ -193,22 +220,23 @@ impl EpochTail {
         }
     }
 
-    fn read_on(&mut self, dir: &Path, each: &mut impl FnMut(Span, Option<&[u8]>) -> bool) -> More {
+    fn read_on(&mut self, dir: &Path, each: &mut impl FnMut(Span, Option<&[u8]>) -> bool) -> Read {
         let bytes = files::stamp(&dir.join(&self.segment.name)).map_or(0, |(_, len, _)| len);
         if bytes == self.seen_bytes && bytes > 0 {
-            return More::No;
+            return Read::End;
         }
         loop {
             let goes_on = match self.scanner.item() {
                 Ok(Item::Line(span, line)) => each(span, Some(line)),
                 Ok(Item::Hole(span)) => each(span, None),
-                Ok(Item::End) | Err(_) => {
+                Ok(Item::End) => {
                     self.seen_bytes = bytes;
-                    return More::No;
+                    return Read::End;
                 }
+                Err(_) => return Read::Failed,
             };
             if !goes_on {
-                return More::Yes;
+                return Read::Enough;
             }
         }
     }
@@ -302,5 +330,30 @@ mod tests {
             std::fs::remove_file(dir.join(&segment.name)).unwrap();
         }
         assert_eq!(all(after(2)), "hole e:3-5 e:6 e:7 e:8 f:1 f:2");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_place_is_kept_while_its_epoch_cannot_be_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path();
+        store(data, E, 1, 3);
+        let segments = list_segments(&crate::manager::state::history_dir(data, ID)).unwrap();
+        let path = crate::manager::state::history_dir(data, ID).join(&segments[0].name);
+        let aside = data.join("aside");
+        // There by name, and not to be opened.
+        std::fs::rename(&path, &aside).unwrap();
+        std::os::unix::fs::symlink(data.join("nowhere"), &path).unwrap();
+        let places = HashMap::from([((ID, E), 2)]);
+        let mut tail = Tail::new(data, Start::After(places.clone()));
+        let mut now = Tail::new(data, Start::Now);
+        assert_eq!(heard(&mut tail, 9), (vec![], More::No));
+        assert_eq!(heard(&mut now, 9), (vec![], More::No));
+        assert_eq!(tail.places(), places);
+        std::fs::remove_file(&path).unwrap();
+        std::fs::rename(&aside, &path).unwrap();
+        assert_eq!(heard(&mut tail, 9), (vec!["e:3".to_string()], More::No));
+        assert_eq!(heard(&mut now, 9), (vec![], More::No));
+        assert_eq!(tail.places(), HashMap::from([((ID, E), 3)]));
     }
 }

@@ -216,6 +216,3 @@ fn wrong(name: &str, expected: &str) -> Reply {
 fn failed(error: &crate::error::Error) -> Reply {
     Reply::text(500, &error.to_string())
 }
-
-#[cfg(test)]
-mod tests;

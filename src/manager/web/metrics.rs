@@ -3,6 +3,7 @@
 //! Always: what there is of a label is bounded by the fleet file; no text from outside is one.
 //! Counts of rows are of what was stored since this process began.
 
+use super::rows::STATES;
 use super::{Site, View};
 use crate::files::write_process;
 use crate::http::reply::Reply;
@@ -13,15 +14,6 @@ use crate::manager::past::Seat;
 use crate::manager::{alerts, status};
 use crate::metrics::{Exposition, Format, Kind, Tally, with, write_rows};
 use crate::model::Name;
-
-const STATES: [State; 6] = [
-    State::Up,
-    State::Slow,
-    State::Down,
-    State::Unreachable,
-    State::Stale,
-    State::Unknown,
-];
 
 /// All of it, in the form that the request asks for.
 pub fn metrics(site: &Site, view: &View, request: &Request) -> Reply {
