@@ -166,7 +166,8 @@ away() {
     start "$name" "$@"
     within 90 "$name has no backlog" sh -c "curl -fsS http://127.0.0.1:$http/metrics | grep -q 'tcpmon_export_backlog_records{export=\"$name\"} 0' && curl -fsS http://127.0.0.1:$http/metrics | grep -q 'tcpmon_export_failing{export=\"$name\"} 0'"
     moment=$(($(date +%s) * 1000 - 4000))
-    within 30 "$name has every result of before" sh -c "[ \"\$($count $moment)\" -ge 15 ]"
+    has_all() { [ "$($count "$moment")" -ge 15 ] && [ "$($count "$moment")" -ge "$(stored "$moment")" ]; }
+    within 30 "$name has every result of before" has_all
     same "$name's results" "$($count "$moment")" "$(stored "$moment")"
 }
 

@@ -348,6 +348,10 @@ impl Export {
             let rest = match self.deliver(core, &batch) {
                 Ok(refused) => {
                     self.taken(core, &batch, refused, tail.places());
+                    // What came while it was away is not collected yet.
+                    if failures > 0 {
+                        more = More::Yes;
+                    }
                     (batch, failures) = (Batch::default(), 0);
                     match more {
                         More::Yes => Duration::ZERO,

@@ -448,11 +448,14 @@ fn an_export_goes_on_where_it_was_whoever_was_away() {
     site.grows("attic", 0);
     let (mut manager, http) = serve(&site, &[]);
     site.grows("attic", 20);
+    let before = stored_points(&site);
     let again = Sink::start(first.addr, Some("204 No Content"), usize::MAX);
     until("it works again", || {
         let status = get(http, "/api/v1/status").body;
         (status.contains("\"failing\":null") && status.contains("\"backlog\":0")).then_some(())
     });
+    got.extend(again.deliveries.try_iter().flat_map(|text| points(&text)));
+    assert!(before.is_subset(&got), "no backlog, and not all of it");
     let wanted = stored_points(&site);
     until("every stored result", || {
         got.extend(again.deliveries.try_iter().flat_map(|text| points(&text)));

@@ -124,9 +124,14 @@ impl Sink {
         let (sender, deliveries) = channel();
         std::thread::spawn(move || {
             for _ in 0..count {
-                let (stream, _) = listener.accept().unwrap();
-                if sender.send(take(stream, answers)).is_err() {
+                let (mut stream, _) = listener.accept().unwrap();
+                // Whoever hears the answer finds it among the deliveries.
+                if sender.send(take(&mut stream, answers.is_some())).is_err() {
                     return;
+                }
+                if let Some(status) = answers {
+                    let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+                    let _ = stream.write_all(answer.as_bytes());
                 }
             }
         });
@@ -134,14 +139,14 @@ impl Sink {
     }
 }
 
-fn take(mut stream: TcpStream, answers: Option<&str>) -> String {
+fn take(stream: &mut TcpStream, is_http: bool) -> String {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let Some(status) = answers else {
+    if !is_http {
         let mut text = String::new();
         stream.read_to_string(&mut text).unwrap();
         return text;
-    };
-    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    }
+    let mut reader = BufReader::new(stream);
     let (mut line, mut length) = (String::new(), 0);
     while reader.read_line(&mut line).unwrap() > 2 {
         if let Some(value) = line.strip_prefix("Content-Length: ") {
@@ -151,6 +156,5 @@ fn take(mut stream: TcpStream, answers: Option<&str>) -> String {
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).unwrap();
-    let _ = stream.write_all(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").as_bytes());
     String::from_utf8(body).unwrap()
 }
