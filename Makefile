@@ -21,10 +21,11 @@ PREFIX     ?= /usr/local
 SYSCONFDIR ?= /etc
 UNITDIR    ?= $(PREFIX)/lib/systemd/system
 BINS       ?= $(RELEASE)
+TARGET     ?= $(shell uname -m)-unknown-linux-musl
 ARCH       ?= $(shell dpkg --print-architecture 2>/dev/null)
 TO = $(DESTDIR)$(PREFIX)
 
-.PHONY: help build run-server run-agent run-manager demo drill install uninstall deb deb-arm test-deb test test-netns test-services test-integrations test-page test-arm test-check check fmt-check clippy doc test-faults torture soak bench bench-long bench-peers clean
+.PHONY: help build run-server run-agent run-manager demo drill install uninstall static deb deb-arm test-deb test test-netns test-services test-integrations test-page test-arm test-static test-check check fmt-check clippy doc test-faults torture soak bench bench-long bench-peers clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -73,6 +74,9 @@ uninstall: ## removes what install put there, but for configuration and data
 	rm -f $(DESTDIR)$(UNITDIR)/tcpmon-agent.service $(DESTDIR)$(UNITDIR)/tcpmon-manager.service
 	rm -rf $(TO)/share/doc/tcpmon
 
+static: ## small, fully static programs for TARGET= (docs/packaging has the list); says last where they are
+	sh docs/packaging/static.sh $(TARGET)
+
 deb: ## a Debian package of the programs in BINS= for ARCH=, in target/deb
 	@test "$(BINS)" != "$(RELEASE)" || $(MAKE) build
 	sh docs/packaging/deb.sh $(ARCH) $(BINS) target/deb
@@ -102,6 +106,9 @@ test-page: build ## the status page in Debian's Chromium, with npm's axe-core (n
 
 test-arm: ## the integration suite against arm64 and armhf builds under qemu-user (Debian's cross compilers, 5 minutes each)
 	sh tests/arm.sh arm64 armhf
+
+test-static: ## the static programs of x86-64 and arm64 as they are shipped (needs root, ip, dnsmasq, qemu-user)
+	sh tests/static.sh x86_64-unknown-linux-musl aarch64-unknown-linux-musl
 
 test-faults: build ## full and read-only disks, another owner's directory, few descriptors and threads (needs root)
 	sh tests/faults.sh $(RELEASE)

@@ -20,31 +20,11 @@ doc=$dir/usr/share/doc/tcpmon
 gzip -9n "$doc/CHANGELOG.md" && mv "$doc/CHANGELOG.md.gz" "$doc/changelog.gz"
 printf 'tcpmon (%s) stable; urgency=medium\n\n  * See changelog.gz.\n\n -- tcpmon maintainers <tcpmon@example.net>  %s\n' \
     "$version" "$(date -u -R -d "@$SOURCE_DATE_EPOCH")" | gzip -9n >"$doc/changelog.Debian.gz"
-cat >"$doc/copyright" <<END
-Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
-Upstream-Name: tcpmon
-
-Files: *
-Copyright: 2026 the tcpmon maintainers
-License: Expat
- Permission is hereby granted, free of charge, to any person obtaining a copy
- of this software and associated documentation files (the "Software"), to deal
- in the Software without restriction, including without limitation the rights
- to use, copy, modify, merge, publish, distribute, sublicense, and/or sell
- copies of the Software, and to permit persons to whom the Software is
- furnished to do so, subject to the following conditions:
- .
- The above copyright notice and this permission notice shall be included in
- all copies or substantial portions of the Software.
- .
- THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR
- IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY,
- FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE
- AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER
- LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
- OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE
- SOFTWARE.
-END
+{
+    printf 'Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\nUpstream-Name: tcpmon\n\nFiles: *\n'
+    # The licence as such a file has it: its paragraphs indented, a dot where a line is empty.
+    sed -e '1,2d' -e 's/^Copyright (c)/Copyright:/; t' -e '4s/.*/License: Expat/; t' -e 's/^$/./; s/^/ /' docs/LICENSE
+} >"$doc/copyright"
 mkdir "$dir/DEBIAN"
 cat >"$dir/DEBIAN/control" <<END
 Package: tcpmon

@@ -24,7 +24,7 @@ const SUMS_PER_LINE: usize = 100;
 /// A rest of so many usual ones between two results is a hole.
 const HOLE_RESTS: u64 = 3;
 /// What is left of a segment has to be below this part of it, else it is not worth it.
-const WORTH: (usize, usize) = (3, 4);
+const WORTH: (u64, u64) = (3, 4);
 
 /// The segment's text, thinned; `None` where that is not worth it. No summary goes on
 /// beyond one of the numbers `cuts`: whoever has got as far as that lacks it whole.
@@ -33,7 +33,7 @@ const WORTH: (usize, usize) = (3, 4);
 /// The segment cannot be read.
 pub fn thin(segment: &Segment, cuts: &[u64]) -> Result<Option<String>> {
     let text = summarised(segment, cuts)?;
-    let worth = text.len() < segment.bytes as usize * WORTH.0 / WORTH.1;
+    let worth = (text.len() as u64) < segment.bytes.saturating_mul(WORTH.0) / WORTH.1;
     Ok(worth.then_some(text))
 }
 
