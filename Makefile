@@ -25,7 +25,7 @@ TARGET     ?= $(shell uname -m)-unknown-linux-musl
 ARCH       ?= $(shell dpkg --print-architecture 2>/dev/null)
 TO = $(DESTDIR)$(PREFIX)
 
-.PHONY: help build run-server run-agent run-manager demo drill install uninstall static deb deb-arm test-deb test test-netns test-services test-integrations test-page test-arm test-static test-check check fmt-check clippy doc test-faults torture soak bench bench-long bench-peers clean
+.PHONY: help build run-server run-agent run-manager demo drill install uninstall static deb deb-arm test-deb test test-netns test-services test-integrations test-page test-arm test-static test-portable test-check check fmt-check clippy doc test-faults torture soak bench bench-long bench-peers clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -109,6 +109,9 @@ test-arm: ## the integration suite against arm64 and armhf builds under qemu-use
 
 test-static: ## the static programs of x86-64 and arm64 as they are shipped (needs root, ip, dnsmasq, qemu-user)
 	sh tests/static.sh x86_64-unknown-linux-musl aarch64-unknown-linux-musl
+
+test-portable: ## checks for macOS, and the suite against a Windows build under Wine (needs rustup, mingw, wine; FILTER=)
+	sh tests/portable.sh $(FILTER)
 
 test-faults: build ## full and read-only disks, another owner's directory, few descriptors and threads (needs root)
 	sh tests/faults.sh $(RELEASE)
