@@ -25,7 +25,7 @@ TARGET     ?= $(shell uname -m)-unknown-linux-musl
 ARCH       ?= $(shell dpkg --print-architecture 2>/dev/null)
 TO = $(DESTDIR)$(PREFIX)
 
-.PHONY: help build run-server run-agent run-manager demo drill install uninstall static deb deb-arm test-deb test test-netns test-services test-integrations test-page test-arm test-static test-portable test-check check fmt-check clippy doc test-faults torture soak bench bench-long bench-peers clean
+.PHONY: help build run-server run-agent run-manager demo drill install uninstall static dist deb deb-arm test-deb test test-netns test-services test-integrations test-page test-arm test-static test-portable test-check check fmt-check clippy doc test-faults torture soak bench bench-long bench-peers clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -76,6 +76,9 @@ uninstall: ## removes what install put there, but for configuration and data
 
 static: ## small, fully static programs for TARGET= (docs/packaging has the list); says last where they are
 	sh docs/packaging/static.sh $(TARGET)
+
+dist: ## archives and packages for every target, and SHA256SUMS, in target/dist
+	sh docs/packaging/dist.sh
 
 deb: ## a Debian package of the programs in BINS= for ARCH=, in target/deb
 	@test "$(BINS)" != "$(RELEASE)" || $(MAKE) build

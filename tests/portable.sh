@@ -18,10 +18,10 @@ done
 
 target=x86_64-pc-windows-gnu
 has $target || exit 0
-CARGO_TARGET_DIR=$out RUSTFLAGS="-D warnings" cargo build -q --profile small --bins --target $target
+built=$(sh docs/packaging/static.sh $target)
 bins=$out/wine
 mkdir -p "$bins"
-cp "$out/$target"/small/tcpmon-*.exe "$bins/"
+cp "$built"/tcpmon-*.exe "$bins/"
 # std asks Windows' newest source of randomness, which Wine before 9 lacks: by its older one.
 cat >"$bins/random.c" <<'END'
 #include <windows.h>

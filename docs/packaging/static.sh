@@ -1,47 +1,47 @@
 #!/bin/sh
-# The programs fully static and small, for any Linux on one kind of machine:
+# The programs fully static and small, for any system of one kind:
 #   sh docs/packaging/static.sh TARGET
-# x86_64-, aarch64- or riscv64gc-unknown-linux-musl, armv7- or arm-unknown-linux-musleabihf.
-# std is built with them, of it only what they use, without backtraces and unwinding. rustup
-# brings its source and musl, and the toolchain's own lld links: no C compiler. What rustup
-# cannot fetch comes from elsewhere: compiler and source from Debian (debian-rust.sh), musl and
-# a linker with PyPI's zig. Says last where the programs are.
+# x86_64-, aarch64- or riscv64gc-unknown-linux-musl, armv7- or arm-unknown-linux-musleabihf, and
+# x86_64-pc-windows-gnu. std is built with them, of it only what they use, without backtraces and
+# unwinding. rustup brings its source and musl, and the toolchain's own lld links: no C compiler
+# (for Windows it takes Debian's mingw). What rustup cannot fetch comes from elsewhere: compiler
+# and source from Debian (debian-rust.sh), musl and a linker with PyPI's zig. Says last where the
+# programs are.
 set -eu
 
 target=${1:?usage: sh docs/packaging/static.sh TARGET}
 cd "$(dirname "$0")/../.."
 case $target in
-x86_64-unknown-linux-musl) machine="3e 00" zig="x86_64-linux-musl" ;;
-aarch64-unknown-linux-musl) machine="b7 00" zig="aarch64-linux-musl" ;;
-riscv64gc-unknown-linux-musl) machine="f3 00" zig="riscv64-linux-musl" ;;
-armv7-unknown-linux-musleabihf) machine="28 00" zig="arm-linux-musleabihf -mcpu=generic+v7a+vfp3d16" ;;
-arm-unknown-linux-musleabihf) machine="28 00" zig="arm-linux-musleabihf -mcpu=arm1176jzf_s" ;;
+x86_64-unknown-linux-musl) zig="x86_64-linux-musl" ;;
+aarch64-unknown-linux-musl) zig="aarch64-linux-musl" ;;
+riscv64gc-unknown-linux-musl) zig="riscv64-linux-musl" ;;
+armv7-unknown-linux-musleabihf) zig="arm-linux-musleabihf -mcpu=generic+v7a+vfp3d16" ;;
+arm-unknown-linux-musleabihf) zig="arm-linux-musleabihf -mcpu=arm1176jzf_s" ;;
+x86_64-pc-windows-gnu) zig= ;;
 mips*) echo "static: $target: std has no 64-bit atomics there, which the programs need" >&2; exit 2 ;;
 *) echo "static: $target: see the head of $0 for what there is" >&2; exit 2 ;;
 esac
 
 if said=$(rustup target add "$target" 2>&1 && rustup component add rust-src 2>&1); then
-    rustc=$(rustup which rustc) out=$PWD/target/static linker=rust-lld flags="-C link-arg=--pack-dyn-relocs=relr"
+    rustc=$(rustup which rustc) out=$PWD/target/static
+    case $target in
+    *-windows-gnu) linker=x86_64-w64-mingw32-gcc flags="-C link-arg=-Wl,--no-insert-timestamp" ;;
+    *) linker=rust-lld flags="-C force-unwind-tables=no -C link-arg=--pack-dyn-relocs=relr" ;;
+    esac
 else
-    echo "static: with Debian's Rust and zig, for: $(echo "$said" | grep -m 1 -e '^error' -e 'not found')" >&2
+    said=$(echo "$said" | grep -m 1 -e '^error' -e 'not found')
+    [ -n "$zig" ] || { echo "static: $target: $said" >&2; exit 1; }
+    echo "static: with Debian's Rust and zig, for: $said" >&2
     . docs/packaging/debian-rust.sh
-    rustc=$cache/rustc out=$cache/static linker=$cache/zig-$target flags="-C link-self-contained=no"
+    rustc=$cache/rustc out=$cache/static linker=$cache/zig-$target flags="-C force-unwind-tables=no -C link-self-contained=no"
     [ -d "$cache/zig/ziglang" ] || python3 -m pip install -q --no-deps --target "$cache/zig" ziglang==0.13.0.post1 >&2
     printf '#!/bin/sh\nexport ZIG_GLOBAL_CACHE_DIR=%s ZIG_LOCAL_CACHE_DIR=%s\nexec %s cc -target %s "$@"\n' \
         "$cache/zig/cache" "$cache/zig/cache" "$cache/zig/ziglang/zig" "$zig" >"$linker"
     chmod 755 "$linker"
 fi
-# Nothing of this machine is to be read out of the programs.
-for place in "$PWD=tcpmon" "${CARGO_HOME:-$HOME/.cargo}=cargo" "$("$rustc" --print sysroot)/lib/rustlib/src=rust"; do
-    flags="$flags --remap-path-prefix=$place"
-done
+. docs/packaging/remap.sh
 variable=CARGO_TARGET_$(echo "$target" | tr 'a-z-' 'A-Z_')
 env RUSTC="$rustc" RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR="$out" "${variable}_LINKER=$linker" \
-    RUSTFLAGS="-C target-feature=+crt-static -C force-unwind-tables=no $flags" \
+    RUSTFLAGS="-C target-feature=+crt-static $flags $(remap "$rustc")" \
     cargo build --profile small --bins --target "$target" -Z build-std=std,panic_abort -Z build-std-features=optimize_for_size >&2
-bins=$out/$target/small
-for program in tcpmon-server tcpmon-agent tcpmon-manager; do
-    found=$(od -A n -t x1 -j 18 -N 2 "$bins/$program")
-    [ "$found" = " $machine" ] || { echo "static: $bins/$program is for another machine" >&2; exit 1; }
-done
-echo "$bins"
+echo "$out/$target/small"
