@@ -25,7 +25,7 @@ TARGET     ?= $(shell uname -m)-unknown-linux-musl
 ARCH       ?= $(shell dpkg --print-architecture 2>/dev/null)
 TO = $(DESTDIR)$(PREFIX)
 
-.PHONY: help build run-server run-agent run-manager demo drill install uninstall static dist deb deb-arm test-deb test test-netns test-services test-integrations test-page test-arm test-static test-portable test-dist test-check check fmt-check clippy doc test-faults torture soak bench bench-long bench-peers clean
+.PHONY: help build run-server run-agent run-manager demo drill install uninstall static dist deb deb-arm test-deb test-systemd test test-netns test-services test-integrations test-page test-arm test-static test-portable test-dist test-check check fmt-check clippy doc test-faults torture soak bench bench-long bench-peers clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -115,6 +115,9 @@ test-static: ## the static programs of x86-64 and arm64 as they are shipped (nee
 
 test-portable: ## checks for macOS, and the suite against a Windows build under Wine (needs rustup, mingw, wine; FILTER=)
 	sh tests/portable.sh $(FILTER)
+
+test-systemd: deb ## that package under a real systemd, in a virtual machine (needs root, debootstrap, qemu-system-x86; 5 minutes)
+	sh tests/systemd.sh target/deb/tcpmon_*_$(ARCH).deb
 
 test-dist: ## make dist twice, in two directories: the same bytes, nothing of this machine inside (20 minutes)
 	sh tests/dist.sh

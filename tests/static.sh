@@ -46,6 +46,15 @@ look() {
         check "  it tells nothing of this machine" "" "" tells_nothing "$file"
         check "  it starts" "$($emulator "$file" --version)" "" $emulator "$file" --help >/dev/null
     done
+    began=$(now_ms)
+    start "$space" "agent-$target" $emulator "$bins/tcpmon-agent" --listen 127.0.0.1:0 --data "$dir/$target"
+    agent=${pids##* }
+    until is_listening "agent-$target" || [ $(($(now_ms) - began)) -gt 20000 ]; do :; done
+    took=$(($(now_ms) - began))
+    note "  the agent listens after, in memory${emulator:+, with the emulator}" \
+        "$took ms, $(awk '/^VmRSS/ { printf "%.1f MiB", $2 / 1024 }' "/proc/$agent/status")"
+    kill "$agent"
+    wait "$agent" 2>/dev/null || :
     start "$space" "server-$target" $emulator "$bins/tcpmon-server" --quiet --listen "0.0.0.0:$port"
     server=${pids##* }
     wait_for 20 "tcpmon-server of $target" is_listening "server-$target"
