@@ -25,10 +25,9 @@ dynamic) flags="-C target-feature=-crt-static" ;;
 esac
 variable=CARGO_TARGET_$(echo "$target" | tr 'a-z-' 'A-Z_')
 . docs/packaging/remap.sh
-flags="$flags $(remap "$cache/rustc")"
 
 [ $# -gt 0 ] || set -- build --release --bins
-env RUSTC="$cache/rustc" CARGO_TARGET_DIR="$cache/$kind" RUSTFLAGS="$flags" \
+env RUSTC="$(remapped "$cache/rustc" "$cache/remapped")" CARGO_TARGET_DIR="$cache/$kind" RUSTFLAGS="$flags" \
     "${variable}_LINKER=$linker" "${variable}_RUNNER=$emulator" cargo "$@" --target "$target" >&2
 bins=$cache/$kind/$target/release
 if [ "$1" = build ]; then

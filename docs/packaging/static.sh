@@ -41,7 +41,7 @@ else
 fi
 . docs/packaging/remap.sh
 variable=CARGO_TARGET_$(echo "$target" | tr 'a-z-' 'A-Z_')
-env RUSTC="$rustc" RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR="$out" "${variable}_LINKER=$linker" \
-    RUSTFLAGS="-C target-feature=+crt-static $flags $(remap "$rustc")" \
+env RUSTC="$(remapped "$rustc" "$out")" RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR="$out" "${variable}_LINKER=$linker" \
+    RUSTFLAGS="-C target-feature=+crt-static $flags" \
     cargo build --profile small --bins --target "$target" -Z build-std=std,panic_abort -Z build-std-features=optimize_for_size >&2
 echo "$out/$target/small"
