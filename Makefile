@@ -110,8 +110,8 @@ test-page: build ## the status page in Debian's Chromium, with npm's axe-core (n
 test-arm: ## the integration suite against arm64 and armhf builds under qemu-user (Debian's cross compilers, 5 minutes each)
 	sh tests/arm.sh arm64 armhf
 
-test-static: ## the static programs of x86-64 and arm64 as they are shipped (needs root, ip, dnsmasq, qemu-user)
-	sh tests/static.sh x86_64-unknown-linux-musl aarch64-unknown-linux-musl
+test-static: ## the static programs of x86-64, arm64 and armhf as they are shipped (needs root, ip, dnsmasq, qemu-user, Debian's armhf compiler)
+	sh tests/static.sh x86_64-unknown-linux-musl aarch64-unknown-linux-musl armv7-unknown-linux-gnueabihf
 
 test-portable: ## checks for macOS, and the suite against a Windows build under Wine (needs rustup, mingw, wine; FILTER=)
 	sh tests/portable.sh $(FILTER)
