@@ -29,7 +29,7 @@ if said=$(rustup target add "$target" 2>&1 && rustup component add rust-src 2>&1
     *) linker=rust-lld flags="-C force-unwind-tables=no -C link-arg=--pack-dyn-relocs=relr" ;;
     esac
 else
-    said=$(echo "$said" | grep -m 1 -e '^error' -e 'not found')
+    said=$(echo "$said" | grep -m 1 -e '^error' -e 'not found' || echo "$said" | tail -n 1)
     [ -n "$zig" ] || { echo "static: $target: $said" >&2; exit 1; }
     echo "static: with Debian's Rust and zig, for: $said" >&2
     . docs/packaging/debian-rust.sh

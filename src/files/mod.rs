@@ -277,18 +277,25 @@ mod tests {
         assert_eq!(read_bounded(&path, 5).unwrap(), b"12345");
         let error = read_bounded(&path, 4).unwrap_err().to_string();
         assert_eq!(error, format!("read {}: larger than 4B", path.display()));
-        // Larger than a word of 32 bits tells, and with a rest that would pass.
-        let large = fs::File::create(&path).unwrap();
-        large.set_len((1 << 32) + 3).unwrap();
-        // After 2038-01-19, where seconds of 31 bits end.
-        let late = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs((1 << 31) + 60);
-        large.set_modified(late).unwrap();
-        let (modified, bytes, _) = stamp(&path).unwrap();
-        assert_eq!((modified, bytes), (Some(late), (1 << 32) + 3));
-        assert_eq!(read_bounded(&path, 4).unwrap_err().to_string(), error);
         let missing = dir.path().join("none");
         let error = read_bounded(&missing, 4).unwrap_err().to_string();
         assert!(error.starts_with(&format!("read {}: ", missing.display())));
+    }
+
+    /// Its length has a rest of 32 bits that would pass as small, its time comes after
+    /// 2038-01-19, where seconds of 31 bits end.
+    #[test]
+    fn a_file_beyond_32_bits_is_seen_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        let file = fs::File::create(&path).unwrap();
+        file.set_len((1 << 32) + 3).unwrap();
+        let late = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs((1 << 31) + 60);
+        file.set_modified(late).unwrap();
+        let (modified, bytes, _) = stamp(&path).unwrap();
+        assert_eq!((modified, bytes), (Some(late), (1 << 32) + 3));
+        let error = read_bounded(&path, 4).unwrap_err().to_string();
+        assert_eq!(error, format!("read {}: larger than 4B", path.display()));
     }
 
     #[test]
