@@ -109,6 +109,7 @@ mod tests {
             others: own(others),
             head: "head".into(),
             foot: "foot".into(),
+            title: "✓ up".into(),
         }
     }
 

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::sync::LazyLock;
 
 use super::chart::{chart, summary};
-use super::rows::{Ask, STATES, cause, sign, time, verdict_text};
+use super::rows::{Ask, STATES, cause, sign, time};
 use super::{Site, View, not_found};
 use crate::crypto::{base64_encode, sha256};
 use crate::http::reply::{HTML, Reply};
@@ -72,7 +72,6 @@ pub fn whole(site: &Site, view: &View, request: &Request) -> Reply {
     };
     let blocks = site.blocks(view.grant, &ask);
     let name = view.fleet.page.title.as_deref().unwrap_or(TITLE_DEFAULT);
-    let (state, verdict) = verdict_text(&view.targets());
     let content = format!(
         "<main data-stream=\"/stream{}\">{}{}{}{}{}{}{}{}</main>",
         html(&ask.query(ask.page)),
@@ -85,12 +84,7 @@ pub fn whole(site: &Site, view: &View, request: &Request) -> Reply {
         blocks.other("exports"),
         blocks.other("told"),
     );
-    document(
-        site,
-        view,
-        &format!("{} {verdict} · {name}", sign(state)),
-        &content,
-    )
+    document(site, view, &format!("{} · {name}", blocks.title), &content)
 }
 
 /// What is searched for, and how long a bar is.

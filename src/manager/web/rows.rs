@@ -18,11 +18,11 @@ use crate::model::{Name, Wall};
 use crate::text::html;
 use crate::units::{count_text, duration_text, latency_text, timestamp};
 
+/// Most rows on one page: so many fit unless many have much to say, and where one page ends
+/// does not change with what rows say.
+const ROWS_MAX: usize = 40;
 /// Most bytes of rows on one page, so that the whole stays below 60 KiB.
 const ROWS_BYTES_MAX: usize = 36 * 1024;
-/// Rows count as so many bytes, or a multiple: a latency that takes a letter more is not to
-/// move a row to the next page.
-const ROW_BYTES: usize = 256;
 /// Most events, incidents, agents and times of maintenance that are shown.
 const EVENTS_MAX: usize = 50;
 const INCIDENTS_MAX: usize = 20;
@@ -130,6 +130,8 @@ pub struct Blocks {
     /// The table's rows, group lines among them.
     pub rows: Vec<(String, String)>,
     pub others: Vec<(String, String)>,
+    /// The verdict, for the title of the page: what it says is of the same moment.
+    pub title: String,
     /// What stands before and after the table.
     pub head: String,
     pub foot: String,
@@ -157,8 +159,10 @@ pub fn blocks(site: &Site, view: &View, ask: &Ask) -> Blocks {
     let targets = view.targets();
     let mut out = Blocks::default();
     write_rows(&mut out, site, view, ask, &targets);
+    let (state, text) = verdict_text(&targets);
+    out.title = format!("{} {text}", sign(state));
     let others = [
-        ("verdict", verdict(view, &targets)),
+        ("verdict", verdict(view, state, &out.title)),
         ("open", open(view, &targets)),
         ("quiet", quiet(site, view, &targets)),
         ("agents", agents(view)),
@@ -200,18 +204,18 @@ fn write_rows(out: &mut Blocks, site: &Site, view: &View, ask: &Ask, targets: &S
     groups.sort_by_key(|(name, rows)| (rank(rows[0]), name.is_none(), *name));
     let with_groups = groups.iter().any(|(name, _)| name.is_some());
     let sums = site.past.sums();
-    let (mut page, mut bytes, mut shown, mut first) = (1, 0, 0, 0);
+    let (mut page, mut count_here, mut bytes, mut shown, mut first) = (1, 0, 0, 0, 0);
     for (group, rows) in &groups {
         let mut line = with_groups.then(|| group_line(*group, rows));
         for row in rows {
             let trend = sums.trends.get(row.name);
             let html = target_line(view, ask, row, trend);
             let more = html.len() + line.as_ref().map_or(0, |(_, line)| line.len());
-            let more = more.next_multiple_of(ROW_BYTES);
-            if bytes + more > ROWS_BYTES_MAX {
-                (page, bytes) = (page + 1, 0);
+            if count_here == ROWS_MAX || bytes + more > ROWS_BYTES_MAX {
+                (page, count_here, bytes) = (page + 1, 0, 0);
                 line = with_groups.then(|| group_line(*group, rows));
             }
+            count_here += 1;
             bytes += more;
             if page == ask.page {
                 first += usize::from(shown == 0);
@@ -355,8 +359,8 @@ pub fn time(at: Wall) -> String {
     )
 }
 
-/// All in one line, which is the page's title as well.
-pub fn verdict_text(targets: &Seen<'_>) -> (State, String) {
+/// All in one line.
+fn verdict_text(targets: &Seen<'_>) -> (State, String) {
     let count =
         |of: &dyn Fn(&TargetRow<'_>) -> bool| targets.iter().filter(|(row, _)| of(row)).count();
     let total = targets.len();
@@ -399,8 +403,7 @@ pub fn verdict_text(targets: &Seen<'_>) -> (State, String) {
     }
 }
 
-fn verdict(view: &View, targets: &Seen<'_>) -> String {
-    let (state, text) = verdict_text(targets);
+fn verdict(view: &View, state: State, title: &str) -> String {
     let connected = view.board.connected();
     let agents = match view.is_public() {
         true => String::new(),
@@ -410,9 +413,7 @@ fn verdict(view: &View, targets: &Seen<'_>) -> String {
         ),
     };
     format!(
-        "<p id=\"verdict\" class=\"verdict {state}\" role=\"status\" data-title=\"{} {text}\">{} {text}{agents}</p>",
-        sign(state),
-        sign(state),
+        "<p id=\"verdict\" class=\"verdict {state}\" role=\"status\" data-title=\"{title}\">{title}{agents}</p>",
     )
 }
 
