@@ -15,15 +15,15 @@ fn gaps(site: &Site, why: &str) -> usize {
 }
 
 #[test]
-fn what_a_manager_has_lost_is_sent_again_or_told_to_be_deleted() {
+fn a_manager_put_back_gets_what_it_has_lost_again() {
     let site = Site::new(20);
-    let (mut agent, at) = site.agent_of_little_room("alpha", "127.0.0.1:0");
+    // Its segments last for most of a minute: it still has what came since.
+    let (mut agent, at) = site.agent("alpha", "127.0.0.1:0");
     site.fleet(&[("alpha", at)], 100, "100ms");
     let mut manager = site.serve(&[]);
     site.grows("alpha", 300);
     manager.kill();
     copy_dir(&site.path("manager"), &site.path("backup"));
-    // Put back at once: the agent still has what came since.
     manager = site.serve(&[]);
     site.grows("alpha", 300);
     manager.kill();
@@ -33,7 +33,16 @@ fn what_a_manager_has_lost_is_sent_again_or_told_to_be_deleted() {
     site.grows("alpha", 300);
     site.audited_clean();
     assert_eq!(gaps(&site, "deleted"), 0);
-    // Lost after the agent has let go of whole segments: a gap says so.
+    assert!(agent.alive() && manager.alive());
+}
+
+#[test]
+fn a_manager_that_has_lost_what_agents_have_deleted_says_so() {
+    let site = Site::new(20);
+    let (mut agent, at) = site.agent_of_little_room("alpha", "127.0.0.1:0");
+    site.fleet(&[("alpha", at)], 100, "100ms");
+    let mut manager = site.serve(&[]);
+    // The agent lets go of whole segments.
     site.grows("alpha", 3000);
     manager.kill();
     fs::remove_dir_all(site.path("manager/history")).unwrap();
