@@ -250,6 +250,29 @@ fn a_large_fleet_has_a_page_of_at_most_60_kib() {
 }
 
 #[test]
+fn rows_with_much_to_say_are_fewer_on_a_page_of_at_most_60_kib() {
+    let site = Site::new(1);
+    let (_agent, at) = site.agent("attic", "127.0.0.1:0");
+    let nobody = SocketAddr::from((own_loopback(), 9));
+    let targets: Vec<String> = (0..60)
+        .map(|no| format!(r#"{{"name":"{no:0>128}","address":"{nobody}"}}"#))
+        .collect();
+    let text = format!(
+        r#"{{"agents":[{{"name":"attic","address":"{at}"}}],"defaults":{{"interval":"1s","retries":0}},"targets":[{}]}}"#,
+        targets.join(",")
+    );
+    fs::write(site.path("fleet.json"), text).unwrap();
+    let (_manager, http) = serve(&site, &[]);
+    let page = until("all down", || {
+        let page = get(http, "/").body;
+        page.contains("60 down of 60 targets").then_some(page)
+    });
+    let rows = page.matches("<tr id=\"t-").count();
+    assert!((1..40).contains(&rows), "{rows} rows");
+    assert!(page.len() <= 60 * 1024, "{} bytes", page.len());
+}
+
+#[test]
 fn metrics_tell_of_every_target_in_both_formats() {
     let (site, _agent) = site("");
     let (_manager, http) = serve(&site, &[]);

@@ -21,8 +21,9 @@ use crate::units::{count_text, duration_text, latency_text, timestamp};
 /// Most rows on one page: so many fit unless many have much to say, and where one page ends
 /// does not change with what rows say.
 const ROWS_MAX: usize = 40;
-/// Most bytes of rows on one page, so that the whole stays below 60 KiB.
-const ROWS_BYTES_MAX: usize = 36 * 1024;
+/// Most bytes of rows on one page, so that the whole stays below 60 KiB where every name has
+/// 128 letters and every target is down.
+const ROWS_BYTES_MAX: usize = 32 * 1024;
 /// Most events, incidents, agents and times of maintenance that are shown.
 const EVENTS_MAX: usize = 50;
 const INCIDENTS_MAX: usize = 20;
